@@ -1,6 +1,6 @@
 //! The latency histogram. It has four buckets for each power of two, so a percentile is exact to 12.5 %.
 //!
-//! The unit of time is 1 024 ns: the kernel shifts instead of dividing.
+//! The unit of time is 1 024 ns, so that the kernel programs shift a time instead of dividing it.
 
 /// Number of buckets. The last bucket holds all durations longer than about two hours.
 pub const BUCKETS: usize = 128;
@@ -9,7 +9,7 @@ pub const BUCKETS: usize = 128;
 /// each branch.
 #[inline(always)]
 pub fn bucket(nanoseconds: u64) -> usize {
-    // Values below 4 are treated as one power of two: each of the values 0 to 3 is one quarter.
+    // The values 0 to 3 have one bucket each, as if they were the four quarters of one power of two.
     let value = nanoseconds >> 10;
     let mut ones = value | 3;
     ones |= ones >> 1;

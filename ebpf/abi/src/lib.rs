@@ -2,8 +2,8 @@
 //! slots for tail calls.
 //!
 //! Bias: pinned maps of another layout are replaced, not reused. So a change to any layout here needs a new [`LAYOUT`].
-//! A change to `Conn` or `Http2` of `ebb-parser` needs one, too. Failure mode: without a new [`LAYOUT`], programs reuse
-//! the maps of an older version, and count wrongly.
+//! A change to `Conn` or `Http2` of `ebb-parser` needs a new [`LAYOUT`], too. Failure mode: without a new [`LAYOUT`],
+//! programs reuse the maps of an older version, and count wrongly.
 
 #![no_std]
 
@@ -55,10 +55,10 @@ pub mod event {
     /// A connection that was open before its cgroup was counted could not be attached mid-stream: the connection is
     /// opaque.
     pub const NOT_JOINED: usize = 1;
-    /// A segment arrived out of order, or while another CPU was reading, and the out-of-order buffer had no room for
-    /// it: the connection is opaque.
+    /// A segment arrived out of order, or while another CPU was reading the connection, and the out-of-order buffer had
+    /// no room for the segment: the connection is opaque.
     pub const NO_ROOM: usize = 2;
-    /// The kernel had no memory for a connection: it is not counted.
+    /// The kernel had no memory for the state of a connection: the connection is not counted.
     pub const NO_STORAGE: usize = 3;
     /// TCP has accepted bytes that the programs never saw. The bytes after this gap cannot be read: the connection is
     /// opaque.
@@ -84,8 +84,8 @@ pub struct EventCount {
 /// bits above them hold the sum of the times.
 pub const ADDED: u64 = (1 << 10) - 1;
 
-/// Sums over all starts of a pod, or over all its ends. The pod's value is the sum over its starts plus the sum over
-/// its ends.
+/// Sums over all request starts of a pod, or over all its request ends. The total for the pod is the sum over the
+/// starts plus the sum over the ends.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
@@ -131,7 +131,7 @@ impl Sums {
 pub struct PodCounters {
     /// Sums over all starts.
     pub starts: Sums,
-    /// Requests started, including excluded and opaque ones.
+    /// Number of starts, including those of excluded requests and of opaque connections.
     pub started: u64,
     /// The burst threshold, set by user space. When `started` reaches the threshold, the kernel wakes user space once,
     /// and sets this field to [`NO_MARK`].
@@ -146,8 +146,8 @@ pub struct PodCounters {
     pub opened: u64,
     /// Connections closed.
     pub closed: u64,
-    /// Padding: keeps the counters of ends off the cache lines of starts, and off the neighbouring line that the CPU
-    /// fetches along with them.
+    /// Padding: the CPU fetches cache lines in pairs, and the counters of starts and of ends must not be in the same
+    /// pair.
     reserved: [u64; 7],
     /// Sums over all ends.
     pub ends: Sums,
@@ -158,7 +158,7 @@ pub struct PodCounters {
     pub kept: u64,
     /// Padding: makes the size of the structure a multiple of a cache line.
     reserved_too: [u64; 5],
-    /// Number of requests by the time that they were in flight, in the buckets of [`crate::latency`].
+    /// Number of requests by their duration (the time in flight), in the buckets of [`crate::latency`].
     pub latency: [u64; BUCKETS],
 }
 
@@ -203,7 +203,8 @@ impl PodCounters {
         self.times().iter().all(|time| time & ADDED == 0)
     }
 
-    /// Returns the sums of the times in both areas, without the numbers of starts and ends.
+    /// Returns the sums of the times in `starts.area` and in `ends.area`, without the numbers of starts and ends that
+    /// are added to these fields.
     fn times(&self) -> [u64; 2] {
         [
             self.starts.area.wrapping_sub(self.started),
@@ -236,21 +237,22 @@ pub struct Exclusion {
 
 /// Slots of the program array `INGRESS`, which ingress programs call. Each slot has the name of its program.
 pub mod ingress {
-    /// Reads the rest of a packet that has more steps than one run takes. Without `bpf_loop`, the slot holds
-    /// `http1_ingress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
+    /// slot holds `http1_ingress`.
     pub const HTTP1_INGRESS_LOOP: u32 = 0;
     /// Stores data that arrives before the connection is established.
     pub const HANDSHAKE_STORE: u32 = 1;
-    /// Reads HTTP/2 that begins within a packet.
+    /// Reads the rest of a packet in which the connection changes to HTTP/2.
     pub const HTTP2_INGRESS: u32 = 2;
-    /// Reads the rest of a packet that has more steps than one run takes. Without `bpf_loop`, the slot holds
-    /// `http2_ingress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
+    /// slot holds `http2_ingress`.
     pub const HTTP2_INGRESS_LOOP: u32 = 3;
-    /// Stores a segment that cannot be read yet: earlier bytes are missing, or another CPU is reading.
+    /// Stores a segment that cannot be read yet: earlier bytes are missing, or another CPU is reading the connection.
     pub const OUT_OF_ORDER_STORE: u32 = 4;
-    /// Reads the out-of-order buffer as far as it can be read. Without `bpf_loop`, the slot holds `http1_drain`.
+    /// Reads the out-of-order buffer up to the first missing byte. Without `bpf_loop`, the slot holds `http1_drain`.
     pub const HTTP1_DRAIN_LOOP: u32 = 5;
-    /// Reads the out-of-order buffer on HTTP/2. Without `bpf_loop`, the slot holds `http2_drain`.
+    /// Reads the out-of-order buffer of an HTTP/2 connection up to the first missing byte. Without `bpf_loop`, the slot
+    /// holds `http2_drain`.
     pub const HTTP2_DRAIN_LOOP: u32 = 6;
     /// Attaches mid-stream to a connection that was open before its cgroup was counted.
     pub const ATTACH_MID_STREAM: u32 = 7;
@@ -273,13 +275,13 @@ pub mod sockets {
 
 /// Slots of the program array `EGRESS`, which egress programs call.
 pub mod egress {
-    /// Reads the rest of a packet that has more steps than one run takes. Without `bpf_loop`, the slot holds
-    /// `http1_egress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
+    /// slot holds `http1_egress`.
     pub const HTTP1_EGRESS_LOOP: u32 = 0;
-    /// Reads HTTP/2 that begins within a packet.
+    /// Reads the rest of a packet in which the connection changes to HTTP/2.
     pub const HTTP2_EGRESS: u32 = 1;
-    /// Reads the rest of a packet that has more steps than one run takes. Without `bpf_loop`, the slot holds
-    /// `http2_egress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
+    /// slot holds `http2_egress`.
     pub const HTTP2_EGRESS_LOOP: u32 = 2;
     /// Logs a rare event.
     pub const LOG_EGRESS: u32 = 3;
@@ -312,7 +314,7 @@ mod tests {
         assert_eq!(size_of::<PodCounters>(), 8 * (32 + BUCKETS));
         assert_eq!(size_of::<PodCounters>() % LINE, 0);
         assert_eq!(core::mem::offset_of!(PodCounters, started), 16);
-        // The CPU fetches two cache lines at a time.
+        // The CPU fetches cache lines in pairs: `ends` must not be in the pair that holds the counters of starts.
         assert_eq!(core::mem::offset_of!(PodCounters, ends), 2 * LINE);
         assert_eq!(core::mem::offset_of!(PodCounters, latency), 4 * LINE);
         assert_eq!(size_of::<PodRules>(), 40);

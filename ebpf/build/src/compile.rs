@@ -63,7 +63,8 @@ impl std::error::Error for BuildError {}
 ///
 /// All host profiles share this build, so the build for a second profile takes well under a second.
 ///
-/// # Errors Fails outside a build script, without a toolchain, or if the programs do not compile.
+/// # Errors
+/// Fails outside a build script, without a toolchain, or if the programs do not compile.
 pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
     let toolchain = find().map_err(BuildError::Toolchain)?;
     let out_dir = PathBuf::from(script_variable("OUT_DIR")?);
@@ -85,7 +86,8 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
     cargo.args(["--target", target, "-Z", "build-std=core"]);
     cargo.arg("--manifest-path").arg(&manifest);
     cargo.arg("--target-dir").arg(&target_dir);
-    // A `build.build-dir` in the user's configuration would be shared with the outer cargo, which locks it.
+    // A `build.build-dir` in the user's configuration would be shared with the outer cargo, which locks it: the inner
+    // cargo would wait forever.
     cargo.env("CARGO_BUILD_BUILD_DIR", &target_dir);
     let linker_variable = format!(
         "CARGO_TARGET_{}_LINKER",

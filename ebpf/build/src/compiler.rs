@@ -72,7 +72,7 @@ impl Compiler {
         Some(Self {
             release: field("release:")?,
             llvm: llvm.unwrap_or(0),
-            // cargo itself checks for this file.
+            // `-Z build-std` needs the library sources: cargo looks for them by this file, too.
             has_sources: sysroot
                 .join("lib/rustlib/src/rust/library/Cargo.lock")
                 .is_file(),

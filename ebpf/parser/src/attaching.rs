@@ -4,10 +4,10 @@
 //! Bias: the bytes before the segment are unknown, so only bytes that can hardly be anything else are recognised. If
 //! counting begins in the middle of a body, the body is not recognised, and is skipped.
 
-/// Maximum number of bytes that are examined.
+/// Maximum number of bytes at the beginning of a segment that are examined.
 pub const LOOK: usize = 16;
 
-/// Minimum number of bytes that are examined: the length of the head of an HTTP/2 frame.
+/// Minimum length of a segment that is examined, in bytes: the length of the head of an HTTP/2 frame.
 pub const LEAST: u32 = 9;
 
 /// Kind of data that a segment begins with.
@@ -138,7 +138,7 @@ mod tests {
         for bytes in [
             &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
             &b"\x17\x03\x03\x00\x20"[..],
-            // HEADERS that end stream 3, a PING, a WINDOW_UPDATE, and SETTINGS that acknowledge.
+            // HEADERS that end stream 3, a PING, a WINDOW_UPDATE, and SETTINGS with the ACK flag.
             &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x03"[..],
             &b"\x00\x00\x08\x06\x00\x00\x00\x00\x00"[..],
             &b"\x00\x00\x04\x08\x00\x00\x00\x00\x00"[..],
@@ -146,7 +146,8 @@ mod tests {
         ] {
             assert_eq!(of(bytes), Beginning::Opaque, "{bytes:?}");
         }
-        // An even stream number, a PING that is too long, and zeros.
+        // A frame with an even stream number, a PING of 9 bytes, and zeros: no client sends them as frames, so they are
+        // not recognised.
         for bytes in [
             &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x02"[..],
             &b"\x00\x00\x09\x06\x00\x00\x00\x00\x00"[..],

@@ -2,11 +2,11 @@
 //!
 //! Three programs change a connection: ingress, egress and close. Egress and close run under the socket's lock, and
 //! only they end requests. Ingress does not run under the socket's lock. Still, the work for every request takes no
-//! lock. Ingress records a request here, then counts it with an atomic add, which is a barrier, and then checks whether
-//! the connection has been closed. Close records first that the connection is closed, and then checks which requests
-//! have begun. So at least one of ingress and close sees the other's record, and they resolve the conflict under
-//! [`Lock`]. The end of a request takes the lock only while the request's head is still being read: only such a request
-//! can be excluded at the same time.
+//! lock. Ingress records a request in the connection, then counts it with an atomic add, which is a barrier, and then
+//! checks whether the connection has been closed. Close records first that the connection is closed, and then checks
+//! which requests have begun. So at least one of ingress and close sees the other's record, and they resolve the
+//! conflict under [`Lock`]. The end of a request takes the lock only while the request's head is still being read: only
+//! such a request can be excluded at the same time.
 
 use core::mem::offset_of;
 
@@ -35,19 +35,20 @@ pub type Lock = bpf_spin_lock;
 pub mod state {
     /// Closed: nothing more is counted.
     pub const CLOSED: u32 = 1;
-    /// A tunnel after 101 or CONNECT: in flight until it closes.
+    /// A tunnel after a 101 response or a granted CONNECT: counts as one request in flight until the connection closes.
     pub const TUNNEL: u32 = 1 << 1;
-    /// Opaque (cannot be read): in flight until it closes.
+    /// Opaque (cannot be read): counts as one request in flight until the connection closes.
     pub const OPAQUE: u32 = 1 << 2;
-    /// A tunnel or opaque, and begun by an excluded request: not in flight, and in no gauge.
+    /// A tunnel or an opaque connection whose request is excluded: the connection does not count as in flight, and is
+    /// in no gauge.
     pub const EXCLUDED: u32 = 1 << 3;
-    /// Closed, and everything that was in flight has been ended.
+    /// Closed, and all requests that were in flight have been ended.
     pub const FINISHED: u32 = 1 << 5;
-    /// HTTP/2 from now on: the streams are counted in a separate storage.
+    /// The connection has changed to HTTP/2: its streams are counted in a separate storage.
     pub const HTTP2: u32 = 1 << 4;
     /// Attached mid-stream, but no data that can be read has arrived yet.
     pub const JOINING: u32 = 1 << 6;
-    /// Attached mid-stream: the kernel does not report its close to `connections`.
+    /// Attached mid-stream: the kernel does not report the close of the connection to the program `connections`.
     pub const JOINED: u32 = 1 << 7;
 }
 
@@ -67,12 +68,12 @@ const TOLD_APART: u32 = 64;
 ///
 /// The packets of a connection usually arrive on one CPU and leave on another one. A cache line that one CPU writes and
 /// the other one needs moves between them, which takes about as long as reading a whole short head. So the fields are
-/// grouped by their writer: hardly any program, ingress, or egress. The kernel's storage begins 8 bytes into a cache
-/// line.
+/// grouped by their writer: fields that are rarely written, fields of ingress, and fields of egress. The kernel's
+/// storage begins 8 bytes into a cache line.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Conn {
-    /// Guards `state`. Also guards `excluded` and `ended` against a request that is excluded as it ends.
+    /// Guards `state`. Also guards `excluded` and `ended` while one CPU excludes a request and another CPU ends it.
     pub lock: Lock,
     /// The pod slot.
     pub slot: u32,
@@ -82,20 +83,19 @@ pub struct Conn {
     event: u32,
     /// 1 if the server has begun HTTP/2.
     server_speaks_http2: u32,
-    /// Number of starts without a request: the connection cannot be read, or the server opened a tunnel without a
-    /// request.
+    /// Number of starts without a request: the connection became opaque or a tunnel while no request was in flight.
     unasked: u32,
     reserved: [u32; 8],
 
     /// Number of requests started. Written by ingress only.
     pub started: u32,
-    /// Number of requests whose heads have been read. Requests are counted from the oldest one on.
+    /// Number of requests, from the oldest one on, whose heads have been read.
     pub heads_read: u32,
-    /// Bits of the open requests that are HEAD requests.
+    /// Bits of the requests in flight that are HEAD requests.
     pub heads: u64,
-    /// Bits of the open requests that are CONNECT requests.
+    /// Bits of the requests in flight that are CONNECT requests.
     pub connects: u64,
-    /// Bits of the open requests that have been excluded.
+    /// Bits of the requests in flight that have been excluded.
     pub excluded: u64,
     /// Start times of the newest requests, ns.
     pub since: [u64; REMEMBERED as usize],
@@ -108,7 +108,7 @@ pub struct Conn {
     pub exclusion: Exclusion,
     reserved_in: [u64; 2],
 
-    /// Number of requests ended. Requests are counted from the oldest one on.
+    /// Number of requests, from the oldest one on, that have ended.
     pub ended: u32,
     reserved_out: u32,
     /// State of the direction to the client.
@@ -172,14 +172,14 @@ impl Conn {
         set(&mut self.slot, slot);
     }
 
-    /// Returns whether the connection has been assigned to a pod. Before that, its storage is all zeros, and a packet
-    /// on another CPU may already find it.
+    /// Returns whether the connection has been assigned to a pod. Before the assignment, the storage of the connection
+    /// is all zeros, and a program on another CPU can already find this storage.
     #[inline(always)]
     pub fn is_open(&self) -> bool {
         forget(&self.slot) != NO_SLOT
     }
 
-    /// Assigns a zeroed connection to a pod, if the connection was open before its cgroup was counted. `sent` is the
+    /// Assigns a zeroed connection to a pod. The connection was open before its cgroup was counted. `sent` is the
     /// sequence number of the server's next byte. The byte at which the parsers begin is not known yet.
     #[inline(always)]
     pub fn open_late(&mut self, slot: u32, sent: u32) {
@@ -188,9 +188,9 @@ impl Conn {
         self.give_to(slot);
     }
 
-    /// Records that client data has arrived whose beginning was not recognised. `sent` is the sequence number up to
-    /// which the server had sent. Returns `true` if, for the third time, the server has sent something since such data
-    /// arrived before: the connection carries another protocol, and not a body.
+    /// Records the arrival of client data whose beginning was not recognised. `sent` is the sequence number of the
+    /// server's next byte. Returns `true` if, at three such arrivals, the server had sent bytes since the previous one:
+    /// the data is not a body, but another protocol.
     #[inline(always)]
     pub fn is_unknown(&mut self, sent: u32) -> bool {
         if self.responses.next != sent {
@@ -200,8 +200,9 @@ impl Conn {
         self.requests.remaining >= EXCHANGES
     }
 
-    /// Ends the search for a beginning: the data from here on can be read, or can never be read. `next_in` and
-    /// `next_out` are the sequence numbers of the next bytes from the client and to the client.
+    /// Ends the search for a recognised beginning: the parsers read the data from this segment on, or the caller makes
+    /// the connection opaque. `next_in` and `next_out` are the sequence numbers of the next bytes from the client and
+    /// to the client.
     #[inline(always)]
     pub fn join(&mut self, next_in: u32, next_out: u32) {
         self.requests.remaining = 0;
@@ -227,7 +228,8 @@ impl Conn {
         self.started.wrapping_add(forget(&self.unasked))
     }
 
-    /// Returns whether the connection is closed by now: another CPU may just have closed it.
+    /// Returns whether the connection is closed. The state is read from memory, because another CPU may just have
+    /// closed the connection.
     #[inline(always)]
     pub fn is_closed_now(&self) -> bool {
         forget(&self.state) & state::CLOSED != 0
@@ -245,7 +247,7 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Counts the connection itself as one in flight, without a request. Called by ingress and egress.
+    /// Counts a start for the connection itself, which has no request in flight. Called by ingress and egress.
     #[inline(always)]
     fn start_unasked<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
@@ -256,11 +258,11 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Prepares the bits and the start time of the next start. Returns the start time, ns.
+    /// Clears the mark bits, and sets the start time, of the request that starts next. Returns the start time, ns.
     #[inline(always)]
     fn make_place<M: Meter>(&mut self, meter: &M) -> u64 {
         let index = self.begun();
-        // The bits may still be those of an earlier request, 64 requests before.
+        // The bits can still hold the marks of the request that was 64 starts earlier.
         let bit = 1u64 << (index % TOLD_APART);
         self.heads &= !bit;
         self.connects &= !bit;
@@ -282,7 +284,8 @@ impl Conn {
         }
     }
 
-    /// Handles a start while the connection was being closed. If close has not seen the request, the request ends here.
+    /// Handles a start while the connection was being closed. If the close program has not ended the request, the
+    /// request ends here as aborted.
     #[inline(always)]
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
@@ -298,7 +301,7 @@ impl Conn {
         }
     }
 
-    /// Records that the head of the request that is being read is complete: from here on the request cannot be
+    /// Records that the head of the request that is being read is complete: from then on, the request cannot be
     /// excluded.
     #[inline(always)]
     pub fn head_read(&mut self) {
@@ -338,13 +341,13 @@ impl Conn {
         self.open() <= TOLD_APART
     }
 
-    /// Returns whether the request now being answered is HEAD.
+    /// Returns whether the request that is being answered is a HEAD request.
     #[inline(always)]
     pub fn answers_head(&self) -> bool {
         self.open() > 0 && self.heads & (1u64 << (self.ended % TOLD_APART)) != 0
     }
 
-    /// Returns whether the request now being answered is CONNECT.
+    /// Returns whether the request that is being answered is a CONNECT request.
     #[inline(always)]
     pub fn answers_connect(&self) -> bool {
         self.open() > 0 && self.connects & (1u64 << (self.ended % TOLD_APART)) != 0
@@ -355,7 +358,8 @@ impl Conn {
     pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
         let open = self.open();
         if open == 0 || open > TOLD_APART {
-            // The request was answered before its head was complete, or it is too deep in a pipeline to have a bit.
+            // The request was answered before its head was complete, or it is too deep in a pipeline to have a bit: so
+            // the request cannot be excluded.
             return;
         }
         let bit = self.newest_bit();
@@ -417,8 +421,8 @@ impl Conn {
         }
     }
 
-    /// Marks the connection as HTTP/2 from now on. Returns `false` if the connection is closed, a tunnel or opaque, or
-    /// still has HTTP/1 requests.
+    /// Marks the connection as HTTP/2. Returns `false` if the connection is closed, a tunnel or opaque, or has HTTP/1
+    /// requests in flight.
     #[inline(always)]
     pub fn become_http2<M: Meter>(&mut self, meter: &mut M) -> bool {
         let lock = &raw mut self.lock;
@@ -432,8 +436,9 @@ impl Conn {
         })
     }
 
-    /// Turns the request being answered into an HTTP/2 stream. Returns the start time of the request (ns), and true if
-    /// the request is excluded. The request stays counted. Returns `None` unless the request is the only one in flight.
+    /// Removes the request that is being answered from this connection, and counts no end: the request continues as an
+    /// HTTP/2 stream. Returns the start time of the request (ns), and true if the request is excluded. Returns `None`
+    /// unless the request is the only one in flight.
     #[inline(always)]
     pub fn hand_over(&mut self) -> Option<(u64, bool)> {
         if self.open() != 1 {
@@ -445,15 +450,15 @@ impl Conn {
         Some((since, self.excluded & (1u64 << (index % TOLD_APART)) != 0))
     }
 
-    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request stays in flight until the
-    /// connection closes.
+    /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request remains in flight until
+    /// the connection closes.
     #[inline(always)]
     pub fn become_tunnel<M: Meter>(&mut self, meter: &mut M) {
         self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
     }
 
-    /// Makes the connection opaque, because it cannot be read: from now on the connection itself is in flight. `why` is
-    /// one of [`ebb_abi::event`].
+    /// Makes a connection that cannot be read opaque: from then on, the connection itself counts as one request in
+    /// flight. `why` is one of [`ebb_abi::event`].
     #[inline(always)]
     pub fn become_opaque<M: Meter>(&mut self, meter: &mut M, why: usize) {
         if self.become_one(meter, state::OPAQUE, Gauge::Opaque) {
@@ -482,7 +487,7 @@ impl Conn {
         forget(&self.event) != 0
     }
 
-    /// Takes the recorded event, so that the event is logged once.
+    /// Returns the recorded event, and clears the record, so that the event is logged once.
     #[inline(always)]
     pub fn take_event(&mut self) -> Option<usize> {
         let event = forget(&self.event);
@@ -531,8 +536,8 @@ impl Conn {
         counted
     }
 
-    /// Aborts all requests but one that were in flight before the connection became a tunnel or opaque. Called by
-    /// egress, because only egress ends requests.
+    /// If the connection is a tunnel or opaque, aborts all requests in flight except the newest one, which then stands
+    /// for the connection. Called by egress, because only egress ends requests.
     #[inline(always)]
     pub fn settle<M: Meter>(&mut self, meter: &mut M) {
         if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
@@ -543,8 +548,8 @@ impl Conn {
         }
     }
 
-    /// Ends everything in flight: the server has sent its last byte, or the connection is gone. `way` is the way in
-    /// which the request being answered has ended.
+    /// Ends all requests in flight, because the server has sent its last byte or the connection has closed. `way` is
+    /// the way in which the request that is being answered ends.
     #[inline(always)]
     pub fn finish<M: Meter>(&mut self, meter: &mut M, way: usize) {
         let lock = &raw mut self.lock;
@@ -562,7 +567,7 @@ impl Conn {
         if was & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
             meter.gauge(Gauge::Opaque, u64::MAX);
         }
-        // The lock is a barrier: a start that has not seen the close is visible here.
+        // The lock is a barrier: if a CPU has started a request without seeing `CLOSED`, the start is visible here.
         let lock = &raw mut self.lock;
         let (index, open) = meter.locked(lock, || {
             let index = self.ended;
@@ -586,13 +591,14 @@ impl Conn {
         self.break_off(meter, index.wrapping_add(1), open - 1, now);
     }
 
-    /// Counts `count` requests from `index` on as aborted, all at once.
+    /// Counts `count` requests from `index` on as aborted, with one call of the meter.
     #[inline(always)]
     fn break_off<M: Meter>(&mut self, meter: &mut M, index: u32, count: u32, now: u64) {
         if count == 0 {
             return;
         }
-        // Excluded requests have been removed from the counts already. A bit that two requests share is never set.
+        // Excluded requests have been removed from the counts already, so they do not count as aborted. A bit that two
+        // requests share is never set.
         let told_apart = if count < TOLD_APART {
             count
         } else {

@@ -7,7 +7,7 @@ use crate::{
     window::{CARRY, LOAD, Window, forget},
 };
 
-/// Kinds of bytes that can come next: the values of `Direction::phase`.
+/// Kinds of bytes that the parser can expect: the values of `Direction::phase`.
 pub mod phase {
     /// Lines of a head: a start line, then fields up to an empty line.
     pub const HEAD: u8 = 0;
@@ -39,7 +39,7 @@ pub mod flag {
     pub const CHUNKED: u16 = 1 << 4;
     /// There is a transfer coding, and the last one is not chunked.
     pub const CODED: u16 = 1 << 5;
-    /// The segment needs more steps than one run has. The next run continues.
+    /// The segment needs more parser steps than one run of the program takes. The next run continues in this segment.
     pub const UNFINISHED: u16 = 1 << 6;
     /// The request is a probe, or its path is excluded.
     pub const EXCLUDED: u16 = 1 << 7;
@@ -49,11 +49,11 @@ pub mod flag {
     pub const GRANTED: u16 = 1 << 9;
     /// The message is complete.
     pub const COMPLETE: u16 = 1 << 10;
-    /// The current line does not end in the window: more must be loaded after it.
+    /// The current line does not end in the window: more bytes must be loaded.
     pub const SHORT: u16 = 1 << 11;
     /// The next bytes are HTTP/2.
     pub const HTTP2: u16 = 1 << 12;
-    /// The parser is in the middle of a piece of the out-of-order buffer, with steps left to take.
+    /// The parser has begun to read a piece of the out-of-order buffer, and needs more steps for the rest of the piece.
     pub const MIDWAY: u16 = 1 << 15;
     /// The response names h2c as the protocol to switch to.
     pub const H2C: u16 = 1 << 13;
@@ -61,8 +61,8 @@ pub mod flag {
 
 /// A TCP segment that has arrived.
 ///
-/// A segment is written to its direction and read back from there. So the verifier no longer knows on which path its
-/// numbers were computed (for example IPv4 or IPv6).
+/// A segment is written to its direction and read back from there. So the verifier does not know how the values of the
+/// segment were computed (for example from an IPv4 or an IPv6 packet), and follows one path for all of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
@@ -275,7 +275,8 @@ impl Direction {
     /// comparison replaces a dozen.
     #[inline(always)]
     pub(crate) fn is_inside_head(&self) -> bool {
-        /// The field `reserved` is 0.
+        /// The flags that do not change how the lines are read, at their positions in the word. The field `reserved`,
+        /// which is also in this word, is 0.
         const PLAIN: u32 = ((flag::BEGUN
             | flag::LENGTH
             | flag::CHUNKED

@@ -1,8 +1,8 @@
 //! The parsers of Ebb's kernel programs, and the state that they keep for a connection.
 //!
 //! The parsers are written once, for packets in the kernel and for slices in tests. Bias: the parsers never guess. A
-//! connection that cannot be parsed becomes *opaque*, and counts as one in flight until it closes. No input makes a
-//! parser loop, or read outside its window.
+//! connection that cannot be parsed becomes *opaque*, and counts as one request in flight until it closes. No input
+//! makes a parser loop, or read outside its window.
 
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]

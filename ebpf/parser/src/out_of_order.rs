@@ -3,9 +3,9 @@
 //! In the middle of a body, the bytes do not matter, and no segment is stored. In a head, or where frames begin, the
 //! bytes matter. The kernel puts a segment that is ahead into the socket's queue, and never shows it to the programs
 //! again. So the programs copy the segment in pieces, and read the pieces when all bytes before them have been read. A
-//! segment that arrives while another CPU is reading is stored, too (see [`crate::serialisation`]). A connection has
-//! room for [`PIECES`] pieces, and a pod has a share of all pieces of the node ([`share_has_room`]). A connection that
-//! needs more becomes opaque.
+//! segment that arrives while another CPU is reading the connection is stored, too (see [`crate::serialisation`]). A
+//! connection has room for [`PIECES`] pieces, and a pod has a share of all pieces of the node ([`share_has_room`]). A
+//! connection that needs more pieces becomes opaque.
 //!
 //! Several CPUs may store pieces at once: each CPU claims a place under the lock, copies its piece, and publishes the
 //! place. Only one CPU reads pieces, and frees them.
@@ -55,8 +55,8 @@ pub struct PieceKey {
 /// of 2 KiB.
 pub const EARLY_PIECES: u32 = 32;
 
-/// Maximum number of pieces that a new connection takes over: the pieces of the packet that establishes the connection,
-/// and the pieces that arrived on other CPUs in the meantime.
+/// Maximum number of early pieces that are stored in the buffer of a new connection: the pieces of the packet that
+/// establishes the connection, and the pieces that arrived on other CPUs while it did so.
 pub const ADOPTED_PIECES: u32 = 48;
 
 /// Maximum number of pieces, over all connections of a node, that arrived before their connections were established. A
@@ -122,13 +122,13 @@ const THERE: u32 = 1 << 30;
 pub struct Claim(u32);
 
 impl Claim {
-    /// Returns whether there is no room.
+    /// Returns whether the buffer has no free place.
     #[inline(always)]
     pub fn is_full(self) -> bool {
         self.0 == FULL
     }
 
-    /// Returns the number of bytes that are stored already, from the same first byte on; 0: none.
+    /// Returns the length of the piece that is stored already and has the same first byte; 0: there is no such piece.
     #[inline(always)]
     pub fn there(self) -> u32 {
         if self.0 & THERE == 0 {
@@ -185,7 +185,7 @@ impl Stash {
         places: [Place::FREE; PIECES],
     };
 
-    /// Returns the index of the last place for which `wanted` is 1 and not 0, or [`FULL`] if there is none.
+    /// Returns the index of the last place for which `wanted` returns 1 (not 0), or [`FULL`] if there is no such place.
     ///
     /// The code has no branches: the verifier would follow two paths for each place.
     #[inline(always)]
@@ -198,8 +198,8 @@ impl Stash {
         found as u32
     }
 
-    /// Searches for a place on behalf of the reader, and stores its index in `found`. Returns whether there is such a
-    /// place.
+    /// Searches for a place for which `wanted` returns 1 (not 0), and stores its index in `found`, for the reader.
+    /// Returns whether there is such a place.
     #[inline(always)]
     fn find(&mut self, wanted: impl Fn(Place) -> u64) -> bool {
         self.found = Self::search(&self.places, wanted);
@@ -408,7 +408,8 @@ mod tests {
         let copying = stash.claim(near_the_end, 20);
         for (next, taken, missing) in [
             (100, 100, false),
-            // TCP's progress was read before a piece was read (50), or includes a FIN (101).
+            // No byte is missing: the accepted sequence number is from before the last bytes were read (50), or
+            // includes a FIN (101).
             (100, 50, false),
             (100, 101, false),
             (100, 102, true),

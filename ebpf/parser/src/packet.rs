@@ -19,7 +19,8 @@ pub trait Packet {
     fn has_exclusions(&self) -> bool;
 }
 
-/// Gauges of the protocols of requests in flight. HTTP/1 has no gauge: it is the rest.
+/// Gauges of the protocols of requests in flight. HTTP/1 has no gauge: its requests are those requests in flight that
+/// no gauge contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
     /// A stream of HTTP/2.
@@ -40,7 +41,7 @@ pub trait Meter {
     fn end(&mut self, way: usize, count: u64, now: u64);
     /// Counts one end in a bucket of [`ebb_abi::latency`].
     fn latency(&mut self, bucket: usize);
-    /// Adds `by` (1 or -1, wrapping) to a gauge.
+    /// Adds `by` to a gauge, wrapping: a negative number is given as its two's complement.
     fn gauge(&mut self, gauge: Gauge, by: u64);
     /// Counts a rare event, one of [`ebb_abi::event`].
     fn note(&mut self, event: usize);

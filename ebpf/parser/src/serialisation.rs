@@ -3,14 +3,14 @@
 //! The kernel shows an arriving segment before it locks the socket. So two CPUs may get two segments of one connection
 //! at once: this happens on loopback, and between pods of one node. A parser has to read the segments one at a time. A
 //! CPU that arrives while another one is reading stores its segment in the out-of-order buffer (see
-//! [`crate::out_of_order`]). The CPU that leaves last checks whether the buffer has a segment that no CPU has looked at
-//! yet.
+//! [`crate::out_of_order`]). A CPU enters before it handles a segment, and leaves after it has handled the segment. The
+//! CPU that leaves last checks whether the buffer has a segment that no CPU has looked at yet.
 //!
 //! A stored segment should be read before TCP accepts it, or the response may leave first. So a CPU that has stored a
 //! segment waits a moment, [`PATIENCE`], for the reading CPU before it leaves.
 //!
 //! To enter takes one atomic add, and to leave takes another one. Each add is a barrier. If two CPUs leave at once, the
-//! later one sees that no CPU is left, and sees all segments that were stored before. If two CPUs enter at once,
+//! later one sees that no CPU remains, and sees all segments that were stored before. If two CPUs enter at once,
 //! neither may read, and both store their segments.
 
 use crate::{
@@ -18,15 +18,15 @@ use crate::{
     window::{forget, set},
 };
 
-/// Number of checks whether the reading CPU has left. All checks together take some microseconds, enough to read a
-/// packet.
+/// Maximum number of times that a CPU that has stored a segment checks whether the reading CPU has finished. All checks
+/// together take some microseconds: enough time to read a packet.
 pub const PATIENCE: u32 = 2000;
 
 /// The ingress serialisation of one connection.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Turn {
-    /// Number of CPUs that have entered and not left.
+    /// Number of CPUs that are handling a segment of this connection.
     here: u32,
     /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked: u32,
@@ -52,15 +52,15 @@ impl Turn {
         reserved: 0,
     };
 
-    /// Enters to read. Returns `false` if another CPU has entered already. The caller must call [`Self::leave`] in both
-    /// cases.
+    /// Records that this CPU begins to handle a segment. Returns `false` if another CPU is handling a segment: this CPU
+    /// must not read. The caller must call [`Self::leave`] in both cases.
     #[inline(always)]
     pub fn enter<M: Meter>(&mut self, meter: &M) -> bool {
         meter.add(&raw mut self.here, 1);
         forget(&self.here) == 1
     }
 
-    /// Waits a moment for the other CPUs to leave.
+    /// Waits until all other CPUs have finished their segments, or until [`PATIENCE`] checks have been made.
     #[inline(always)]
     pub fn wait(&self) {
         for _ in 0..PATIENCE {
@@ -70,7 +70,8 @@ impl Turn {
         }
     }
 
-    /// Leaves. Returns `true` if the buffer has a segment that no CPU has looked at, and no other CPU has entered.
+    /// Records that this CPU has finished its segment. Returns `true` if the buffer has a segment that no CPU has
+    /// looked at, and no other CPU is handling a segment.
     #[inline(always)]
     pub fn leave<M: Meter>(&mut self, meter: &M) -> bool {
         meter.add(&raw mut self.here, u32::MAX);
@@ -103,14 +104,16 @@ impl Turn {
         forget(&self.lost) != 0
     }
 
-    /// Begins to look at the stored segments: all segments that were stored before this call are visible after it.
+    /// Must be called before this CPU reads the stored segments: all segments that were stored before this call are
+    /// visible after it.
     #[inline(always)]
     pub fn look<M: Meter>(&mut self, meter: &M) {
         set(&mut self.news, 0);
         meter.add(&raw mut self.looked, 1);
     }
 
-    /// Records that the out-of-order buffer is empty. `is_so` checks once more whether the buffer is empty.
+    /// Records that the out-of-order buffer is empty. `is_so` checks this again after a barrier, because another CPU
+    /// may just have stored a segment.
     #[inline(always)]
     pub fn keeps_nothing<M: Meter>(&mut self, meter: &M, is_so: impl FnOnce() -> bool) {
         set(&mut self.kept, 0);

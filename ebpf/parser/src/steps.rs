@@ -20,7 +20,8 @@ pub const PIECE_IN_A_LOOP: usize = 2;
 /// Steps through a typical head: its first line, four fields that matter, and its end.
 pub const HEAD: usize = 6;
 
-/// Pieces that are stored in the out-of-order buffer in one run. A packet of 64 KiB has 32 pieces, and takes 16 runs.
+/// Pieces that are stored in the out-of-order buffer in one run of a program. A packet of 64 KiB has 32 pieces, and
+/// takes 16 runs.
 pub const PIECES: usize = 2;
 
 /// Maximum number of tail calls in a row: the kernel's `MAX_TAIL_CALL_CNT` in include/linux/bpf.h.

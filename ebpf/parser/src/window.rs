@@ -40,7 +40,7 @@ pub enum Search {
     Found,
     /// No line ends in the unread bytes.
     Nothing,
-    /// There are many lines: the next call continues the search.
+    /// The search has taken its maximum number of iterations: the next call continues the search.
     Unfinished,
 }
 
@@ -59,7 +59,7 @@ pub struct Window {
     line_start: u32,
     /// Index after the last byte of the current line.
     line_end: u32,
-    /// Set of lines that the caller wants.
+    /// Set of the first bytes of the lines that the caller wants (see `http1::fields`).
     pub(crate) wanted: u32,
     /// Index after the words that have been searched.
     searched: u32,
@@ -158,8 +158,8 @@ impl Window {
     /// Finds the next line whose beginning is of interest, and skips the lines before it. [`Self::line`] returns the
     /// position of the found line.
     ///
-    /// Most lines of a head are of no interest, and a check in this loop costs least. `of_interest` gets the window and
-    /// the position at which a line begins.
+    /// Most lines of a head are of no interest. It costs least to skip them in this loop. `of_interest` gets the window
+    /// and the position at which a line begins.
     #[inline(always)]
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
@@ -189,12 +189,12 @@ impl Window {
             }
             self.line_start = newline + 1;
             if newlines & newlines.wrapping_sub(1) != 0 {
-                // There is another newline in this word.
+                // There is another newline in this word: the search continues within the word.
                 self.searched = newline + 1;
             }
         }
         match forget(&self.line_end) {
-            // If the end of a line has not been found, the line stays unread from its beginning.
+            // If the end of a line has not been found, the whole line remains unread.
             NOT_SEEN => {
                 self.start = forget(&self.line_start);
                 Search::Unfinished
@@ -207,7 +207,7 @@ impl Window {
         }
     }
 
-    /// Takes all unread bytes as the beginning of a line that ends later.
+    /// Makes all unread bytes the current line. They are the beginning of a line whose end has not arrived yet.
     #[inline(always)]
     pub fn read_beginning(&mut self) {
         self.line_start = self.start;
@@ -336,8 +336,9 @@ mod tests {
 
     #[test]
     fn newline_agrees_with_a_byte_search() {
-        // With 0x0b after 0x0a, the usual trick with a borrow goes wrong. In a word with control characters, or with
-        // bytes outside ASCII, the first test alone does not show that there is no newline.
+        // The text has the difficult cases. For 0x0b after 0x0a, the usual search with a borrow finds a newline too
+        // many. In a word with control characters, or with bytes outside ASCII, the first test of `newlines` alone does
+        // not show that there is no newline.
         let text: Vec<u8> =
             b"ab\n\x0b\x8a\n0123456789\n\n\x0b\xff\x0a\x00\x09caf\xc3\xa9 without one\x8a\x0b\r\n"
                 .iter()

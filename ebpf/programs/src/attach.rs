@@ -71,7 +71,8 @@ pub fn mid_stream(context: &SkBuffContext) {
     serialisation::give_up(context, connection, &pod);
 }
 
-/// Decides by the first bytes of a packet whether the connection begins a request, is opaque, or is not known yet.
+/// Decides by the first bytes of a packet whether the packet begins a request, the connection is opaque, or neither can
+/// be decided yet.
 #[inline(always)]
 fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &mut Pod) {
     let segment = header.segment;

@@ -1,13 +1,14 @@
 //! Data that arrives with a packet of the handshake, before its connection is established.
 //!
-//! Data arrives this early in four cases: the client's last packet of the handshake was lost; the accept queue was full
-//! when that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client uses TCP Fast Open (RFC
-//! 7413), whose first packet carries data. The kernel shows a packet with early data only to the listening socket
-//! (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the programs store its data. A
-//! moment later, on the same CPU, the kernel establishes the connection, and the programs read the stored data as if it
-//! arrived at that moment (see [`drain`]). If the kernel never establishes the connection, the data is never read, and
-//! nothing is counted. If packets with early data arrive on two CPUs, one of them establishes the connection, and the
-//! kernel shows the other one again, to the new socket. So each CPU has its own keys.
+//! Data arrives before its connection is established in four cases: the client's last packet of the handshake was lost;
+//! the accept queue was full when that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client
+//! uses TCP Fast Open (RFC 7413), whose first packet carries data. The kernel shows a packet with early data only to
+//! the listening socket (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the programs
+//! store its data. A moment later, on the same CPU, the kernel establishes the connection, and the programs read the
+//! stored data as if it arrived at that moment (see [`drain`]). If the kernel never establishes the connection, the
+//! data is never read, and nothing is counted. If packets with early data arrive on two CPUs, one of them establishes
+//! the connection, and the kernel shows the other one again, to the new socket. So the pieces of each CPU have separate
+//! keys.
 //!
 //! Data that arrives on another CPU while the kernel establishes the connection is stored, too. At that moment the
 //! kernel finds the new socket, but `connections` has not run for it yet. The kernel shows each of these packets only
@@ -56,8 +57,9 @@ pub fn store_packet(context: &SkBuffContext) {
         return;
     }
     store(context, &header, meanwhile(ends), BPF_NOEXIST);
-    // The connection was established in the meantime, perhaps before `handshake_read` could find this data. So the
-    // packet is read now. The stored data stays in the map, because `handshake_read` may be reading it.
+    // If the connection has been established since this program began, `handshake_read` may have run before this data
+    // was stored. So this program continues with reading the packet. The stored data remains in the map, because
+    // `handshake_read` may be reading it.
     if connection(header.socket).is_some() {
         serialisation::set_put_aside(context, 0);
         go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
@@ -90,8 +92,8 @@ pub fn meanwhile(ends: Ends) -> EarlyKey {
 #[inline(always)]
 fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32) {
     for index in 0..EARLY_PIECES {
-        // The number is read from the control block, so that the verifier does not know its value. Otherwise the
-        // verifier would follow one path for each number of keys that are skipped.
+        // The number of stored bytes is read from the control block, so that the verifier does not know its value.
+        // Otherwise the verifier would follow one path for each number of keys that are skipped.
         let done = serialisation::put_aside(context);
         if done >= header.segment.length {
             break;
@@ -120,7 +122,7 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
         }
         let first = header.segment.first_byte().wrapping_add(done);
         // The word is written last, because another CPU may be reading the piece. The atomic add (to 0) is also the
-        // barrier between this write and the check whether the connection exists now.
+        // barrier between this write and the check whether the connection exists.
         // SAFETY: the pointer is to a value of the map.
         let about = unsafe { &raw mut (*piece)[ABOUT] };
         add(about, u64::from(first) << 32 | u64::from(length));
@@ -174,12 +176,13 @@ pub fn drain(
         };
         if place.length == 0 || place.first.wrapping_sub(own.requests.next) >= EARLY_REACH {
             // Length 0: another CPU is storing the piece, and will see that the connection exists. Sequence number too
-            // far ahead: the piece is left from an earlier connection with the same ends.
+            // far ahead: the piece is left from an earlier connection with the same ends. Both kinds of pieces are
+            // dropped.
             let _ = EARLY.remove(key);
             continue;
         }
         // Other CPUs store later segments in the out-of-order buffer at the same time. They claim the last free place,
-        // not the first one, and may store this piece as well.
+        // while this program claims places from the first one on. They may store this piece as well.
         // SAFETY: the pointer is to a value of the map.
         let piece = unsafe { &*piece };
         let lock = &raw mut kept.lock;
@@ -208,7 +211,7 @@ pub fn drain(
     }
     kept.next_early(&mut key);
     if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
-        // More pieces may have arrived than the out-of-order buffer can take over.
+        // More pieces may have arrived than one run can move to the out-of-order buffer.
         own.lose(&mut pod, event::NO_ROOM);
     }
     own.turn.put_aside();
@@ -236,7 +239,7 @@ pub fn drain(
             });
         }
     }
-    // Segments that other CPUs have stored in the meantime are read with the next packet: this program cannot call the
-    // ingress programs.
+    // Segments that other CPUs have stored while this program ran are read with the next packet: this program cannot
+    // call the ingress programs.
     own.turn.leave(&pod);
 }

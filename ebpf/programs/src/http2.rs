@@ -37,8 +37,8 @@ pub fn run(
     packet(context, side, connection, &mut pod, header, steps);
 }
 
-/// Counts the streams that a packet begins or ends. `steps` parses the segment and returns whether more of it is left
-/// to read.
+/// Counts the streams that a packet begins or ends. `steps` parses the segment and returns whether more of the segment
+/// must be read.
 #[inline(always)]
 pub fn packet(
     context: &SkBuffContext,
@@ -106,8 +106,8 @@ pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &P
     stop(context, side, connection, pod);
 }
 
-/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read: a packet of
-/// 64 KiB can need thousands of steps. [`crate::loops`] or another run of this program reads the rest.
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of the segment must be read: a
+/// packet of 64 KiB can need thousands of steps. [`crate::loops`] or another run of this program reads the rest.
 #[inline(always)]
 pub fn steps(
     side: Side,

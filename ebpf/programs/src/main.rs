@@ -59,7 +59,8 @@ pub fn http1_ingress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the rest of an ingress packet that has more steps than one run takes. Called by `http1_ingress`.
+/// Reads the rest of an ingress packet that needs more parser steps than one run of a program takes. Called by
+/// `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http1_ingress_loop(context: SkBuffContext) -> i32 {
     traffic::run(
@@ -101,7 +102,7 @@ pub fn handshake_read(context: SockOpsContext) -> u32 {
     1
 }
 
-/// Reads the ingress of a connection on which HTTP/2 begins within a packet. Called by `http1_ingress`.
+/// Reads the rest of an ingress packet in which the connection changes to HTTP/2. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
@@ -110,7 +111,8 @@ pub fn http2_ingress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the rest of an HTTP/2 ingress packet that has more steps than one run takes. Called by `http2_ingress`.
+/// Reads the rest of an HTTP/2 ingress packet that needs more parser steps than one run of a program takes. Called by
+/// `http2_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
@@ -133,7 +135,7 @@ pub fn http1_drain(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the out-of-order buffer in one run.
+/// Reads the out-of-order buffer in one run, on HTTP/1.
 #[cgroup_skb(ingress)]
 pub fn http1_drain_loop(context: SkBuffContext) -> i32 {
     out_of_order::drain_all_http1(&context);
@@ -198,7 +200,8 @@ pub fn http1_egress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the rest of an egress packet that has more steps than one run takes. Called by `http1_egress`.
+/// Reads the rest of an egress packet that needs more parser steps than one run of a program takes. Called by
+/// `http1_egress`.
 #[cgroup_skb(egress)]
 pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
     traffic::run(
@@ -210,7 +213,7 @@ pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the egress of a connection on which HTTP/2 begins within a packet. Called by `http1_egress`.
+/// Reads the rest of an egress packet in which the connection changes to HTTP/2. Called by `http1_egress`.
 #[cgroup_skb(egress)]
 pub fn http2_egress(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
@@ -219,7 +222,8 @@ pub fn http2_egress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the rest of an HTTP/2 egress packet that has more steps than one run takes. Called by `http2_egress`.
+/// Reads the rest of an HTTP/2 egress packet that needs more parser steps than one run of a program takes. Called by
+/// `http2_egress`.
 #[cgroup_skb(egress)]
 pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
@@ -235,7 +239,7 @@ pub fn connections(context: SockOpsContext) -> u32 {
     1
 }
 
-/// Handles sockets of a pod that are released: connections that were attached mid-stream end here.
+/// Handles the release of a pod's sockets: closes the connections that were attached mid-stream.
 #[cgroup_sock(sock_release)]
 pub fn socket_release(context: SockContext) -> i32 {
     sockets::released(&context);

@@ -101,7 +101,7 @@ static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
 static STASH: SkStorage<Stash> = SkStorage::new();
 
 /// The pieces of the out-of-order buffers. The kernel allocates all pieces when it creates the map. From Linux 6.1 on,
-/// a program that allocates at run time can count on only one piece of this size, because the kernel refills its cache
+/// a program that allocates at run time can rely on only one piece of this size, because the kernel refills its cache
 /// later (`bpf_mem_alloc`).
 #[btf_map]
 pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }> = HashMap::new();
@@ -160,7 +160,7 @@ fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T
 
 #[inline(always)]
 fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> Option<*mut T> {
-    // aya's typed getters accept a sock_addr context only.
+    // The helper is called directly, because aya's typed getters accept a sock_addr context only.
     let map = core::ptr::from_ref(map).cast_mut();
     // SAFETY: the verifier checks the socket and the map.
     let pointer = unsafe {

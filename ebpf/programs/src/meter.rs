@@ -64,9 +64,9 @@ impl Pod {
         }
     }
 
-    /// Takes the time from the packet, which saves a helper call. TCP stamps each packet that it sends with
-    /// `CLOCK_MONOTONIC` (`tcp_wstamp_ns` in net/ipv4/tcp_output.c). On a paced connection the stamp is the time at
-    /// which the packet may leave.
+    /// Uses the time stamp of the packet as the current time, which saves a helper call. TCP stamps each packet that it
+    /// sends with `CLOCK_MONOTONIC` (`tcp_wstamp_ns` in net/ipv4/tcp_output.c). On a paced connection the stamp is the
+    /// time at which the packet may leave.
     ///
     /// The time is kept in memory. If a register were compared with 0, the verifier would follow both branches to the
     /// end of the program.

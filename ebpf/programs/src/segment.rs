@@ -74,7 +74,7 @@ mod tcp {
 /// (BIG TCP, `ip6_xmit` in net/ipv6/ip6_output.c).
 const EXTENSIONS: usize = 2;
 
-/// The parts of a packet's headers that the programs need. They are read from the packet directly: one helper call
+/// The fields of a packet's headers that the programs need. They are read from the packet directly: one helper call
 /// would cost more than all these reads.
 pub struct Header {
     /// The socket of the packet.

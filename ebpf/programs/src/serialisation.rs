@@ -83,7 +83,7 @@ pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -
 }
 
 /// Ends the reading of a packet, or the attempt to read it. Reads the out-of-order buffer if other CPUs have stored
-/// segments in the meantime. Logs a rare event if one is recorded.
+/// segments that no CPU has looked at. Logs a rare event if one is recorded.
 #[inline(always)]
 pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     set_turn(context, 0);
@@ -96,7 +96,7 @@ pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
 }
 
 /// Continues after a packet has been stored. If this packet holds the ingress serialisation, reads the out-of-order
-/// buffer. Otherwise waits a moment for the CPU that is reading the connection.
+/// buffer. Otherwise waits some microseconds for the CPU that is reading the connection to finish.
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     if has_turn(context) {

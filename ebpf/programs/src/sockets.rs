@@ -107,7 +107,7 @@ fn opened_from_here(context: &SockOpsContext) {
     }
 }
 
-/// Returns whether the rules name a port.
+/// Returns whether the rules name this local port.
 #[inline(always)]
 pub fn serves(rules: &PodRules, local_port: u32) -> bool {
     for (index, port) in rules.ports.iter().enumerate() {
@@ -133,7 +133,7 @@ fn accepted(context: &SockOpsContext) {
             local_port: here.remote_port,
             remote_port: here.local_port,
         };
-        // A proxy and its application are in one pod. Each request would be counted twice if the connection between
+        // A proxy and its application can be in one pod. Each request would be counted twice if the connection between
         // them were counted, too.
         let opener = INNER.get_ptr(there).map(|slot| {
             // SAFETY: the pointer is to a value of the map, and is read once.

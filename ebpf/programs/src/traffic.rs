@@ -21,8 +21,8 @@ use crate::{
     serialisation,
 };
 
-/// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of it is left
-/// to read. `speaks_http2` handles a packet of an HTTP/2 connection.
+/// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of the segment
+/// must be read. `speaks_http2` handles a packet of an HTTP/2 connection.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
@@ -124,7 +124,7 @@ pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Po
     }
 }
 
-/// Parses a segment, with as many steps as one run can take. Returns `true` if more of it is left to read:
+/// Parses a segment, with as many steps as one run can take. Returns `true` if more of the segment must be read:
 /// [`crate::loops`] or another run of this program reads the rest.
 #[inline(always)]
 pub fn steps<M: Meter>(

@@ -15,7 +15,8 @@ use crate::{
 /// must also be the same, however the message is cut.
 const PAUSE: u64 = 3_000_000;
 
-/// Sequence numbers of the first byte from the client and of the first byte to the client. Both wrap in most exchanges.
+/// Sequence numbers of the first byte from the client and of the first byte to the client. Both sequence numbers wrap
+/// in most exchanges.
 const FIRST: [u32; 2] = [u32::MAX - 30, u32::MAX - 50];
 
 enum Event {
@@ -92,12 +93,12 @@ impl Exchange {
         self.check(count, [count, 0, 0])
     }
 
-    /// Adds a check: at this point, the connection must be a tunnel, which counts as one in flight.
+    /// Adds a check: at this point, the connection must be a tunnel, which counts as one request in flight.
     pub fn tunnel(self) -> Self {
         self.check(1, [0, 1, 0])
     }
 
-    /// Adds a check: at this point, the connection must be opaque, which counts as one in flight.
+    /// Adds a check: at this point, the connection must be opaque, and so counts as one request in flight.
     pub fn opaque(self) -> Self {
         self.check(1, [0, 0, 1])
     }
@@ -135,7 +136,8 @@ impl Exchange {
         self.play_on(how, cut, false)
     }
 
-    /// Plays the conversation like `play`, but shows every two neighbouring pieces of the client at once, on two CPUs.
+    /// Plays the conversation like `play`, but delivers every two neighbouring pieces of the client at the same time,
+    /// on two CPUs.
     pub fn play_at_once(&self, how: &dyn Debug, cut: Cut<'_>) -> Figures {
         self.play_on(how, cut, true)
     }

@@ -1,13 +1,15 @@
 //! Finds the expected counts of HTTP/1 messages, with `httparse` and by the rules of RFC 9112, section 6.3.
 //!
-//! Bias: where these rules leave a choice to the recipient, or `httparse` rejects a message, the result is unknown.
+//! Bias: where these rules leave a choice to the recipient, or `httparse` rejects a message, the expected counts are
+//! unknown.
 
 use httparse::{EMPTY_HEADER, Header, Request, Response, Status, parse_chunk_size, parse_headers};
 
-/// Maximum number of fields of one head that are read. With more fields, the result is unknown.
+/// Maximum number of fields of one head that are read. With more fields, the expected counts are unknown.
 const FIELDS: usize = 256;
 
-/// Maximum number of digits of a chunk size that the kernel's parser reads. With more digits, the result is unknown.
+/// Maximum number of digits of a chunk size that the kernel's parser reads. With more digits, the expected counts are
+/// unknown.
 const CHUNK_DIGITS: usize = 15;
 
 /// The bytes that follow a head.
@@ -44,7 +46,7 @@ pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
             coding if coding.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
                 Some(Framing::UntilClose)
             }
-            // The text is not the name of a coding.
+            // The text is not the name of a coding, so the length of the body is unknown.
             _ => None,
         };
     }
@@ -70,11 +72,11 @@ pub enum End {
     Within,
     /// The rest of the stream is not HTTP/1 messages: a body until the close, or a tunnel.
     Rest,
-    /// The stream was read up to bytes whose result is unknown.
+    /// The stream was read up to bytes for which the expected counts are unknown.
     Unknown,
 }
 
-/// Returns the bytes after a body, or in `Err` the point at which the stream ends instead.
+/// Returns the bytes after a body, or in `Err` the reason why the end of the body was not found.
 fn behind(body: &[u8], framing: Framing) -> Result<&[u8], End> {
     match framing {
         Framing::Nothing => Ok(body),
@@ -96,7 +98,8 @@ fn behind_chunks(mut body: &[u8]) -> Result<&[u8], End> {
         if digits > CHUNK_DIGITS {
             return Err(End::Unknown);
         }
-        // A bare newline in an extension ends the line for some recipients and not for others.
+        // A bare newline in an extension ends the line for some recipients and not for others, so the expected counts
+        // are unknown.
         let line = body.iter().position(|byte| *byte == b'\n');
         if line.is_some_and(|end| end == 0 || body[end - 1] != b'\r') {
             return Err(End::Unknown);
@@ -141,7 +144,8 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
         let mut request = Request::new(&mut fields);
         let length = match request.parse(stream) {
             Ok(Status::Complete(length)) => length,
-            // No method begins with a byte other than a capital letter, so this stream is not read further (as below).
+            // Every method begins with a capital letter, so this stream is not read further. (The same check for a
+            // complete head is below.)
             Ok(Status::Partial) if !stream[0].is_ascii_uppercase() => {
                 return (begun, End::Unknown);
             }

@@ -1,6 +1,6 @@
 //! The out-of-order buffer, stored and read as in `ebpf/programs/src/out_of_order`.
 //!
-//! Here one connection has all the memory, so only the limits of a connection apply.
+//! In this model, one connection has all the memory, so only the limits of a connection apply.
 
 use std::collections::HashMap;
 
@@ -146,7 +146,7 @@ impl Wire {
             return;
         }
         if self.conn.is(state::HTTP2) {
-            // Nothing in the buffer is HTTP/1.
+            // The rest of the buffer is HTTP/2, and is read below.
         } else if self.conn.turn.has_lost() {
             self.give_up_http1();
         } else {

@@ -1,7 +1,8 @@
 //! A pod's counters as plain numbers, with a clock that the test sets.
 //!
-//! The ledger checks each change: the number in flight must not be negative, no gauge may be above the number in
-//! flight, and no end may be before its start or in the future.
+//! The ledger checks each change: the number of requests in flight and the integral must not be negative, the sum of
+//! the gauges must not be above the number in flight, and no start or end may be before the origin of the clock or in
+//! the future.
 
 use std::{cell::Cell, fmt};
 
@@ -42,8 +43,8 @@ impl Figures {
         latency: [0; BUCKETS],
     };
 
-    /// Returns the number in flight, computed as in `ebb_agent::Reading`. A negative number here would be a huge,
-    /// wrapped number there.
+    /// Returns the number of requests in flight, computed as in `ebb_agent::Reading`. A negative result of this
+    /// function would be a huge, wrapped number in `Reading`.
     pub fn in_flight(&self) -> i64 {
         self.ended
             .iter()
@@ -129,7 +130,7 @@ impl Ledger {
         self.clock = self.clock.wrapping_add(nanoseconds);
     }
 
-    /// Returns the integral of requests in flight over time so far, ns.
+    /// Returns the integral of requests in flight over time up to the time of the clock, ns.
     pub fn integral(&self) -> i64 {
         self.figures.integral(self.clock)
     }

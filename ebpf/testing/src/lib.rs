@@ -1,5 +1,5 @@
 //! Drives the parsers of `ebb-parser` on the host exactly as the kernel programs drive them, and finds the expected
-//! counts in other ways.
+//! counts without the parsers.
 //!
 //! Tests and fuzzers share this driver. [`wire`] follows `ebpf/programs/src/traffic.rs`, `http2.rs` and `sockets.rs`: a
 //! change in these files must be made here, too. Failure mode: the driver panics at the first impossible event, such as

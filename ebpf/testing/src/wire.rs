@@ -16,9 +16,9 @@ use crate::{
     packet::{HEADERS, SLOT, Slice},
 };
 
-/// Number of steps that a segment may take in addition to one per byte. The first extra step is for bytes that the
-/// segment before has left, and the last one finds nothing more. The same number is needed again if HTTP/2 takes over,
-/// and for the out-of-order buffer.
+/// Number of steps that a segment may take in addition to one per byte. The first extra step reads bytes that remain
+/// from the segment before, and the last extra step finds no more bytes. Such steps are needed again if the connection
+/// changes to HTTP/2, and for the out-of-order buffer.
 const SPARE_STEPS: usize = 8;
 
 /// The abilities of a kernel.
@@ -51,9 +51,9 @@ pub(crate) struct Arrival<'a> {
     pub(crate) side: Side,
     pub(crate) segment: Segment,
     pub(crate) payload: &'a [u8],
-    /// True if the packet is in a program of `loops.rs`.
+    /// True if a program of `loops.rs` handles the packet.
     long: bool,
-    /// Number of tail calls so far.
+    /// Number of tail calls that have been made for this packet.
     calls: usize,
     /// True if the packet holds the ingress serialisation (`HAS_TURN` in `serialisation.rs`).
     has_turn: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// Returns the packet in the next program, or `None` if the kernel allows no more tail calls.
+    /// Returns the packet as the next program gets it, or `None` if the kernel allows no more tail calls.
     pub(crate) fn go_on(self) -> Option<Self> {
         (self.calls < steps::TAIL_CALLS).then_some(Self {
             calls: self.calls + 1,
@@ -130,8 +130,8 @@ impl Wire {
         self.traffic(arrival);
     }
 
-    /// Delivers two packets of the client at once, on two CPUs. The second packet arrives after the first CPU has
-    /// entered ingress serialisation, and before that CPU has read the first packet.
+    /// Delivers two packets of the client at the same time, as if on two CPUs. The second packet arrives after the
+    /// first CPU has entered ingress serialisation, and before that CPU has read the first packet.
     pub fn deliver_at_once(&mut self, one: (u32, &[u8]), other: (u32, &[u8])) {
         let mut one = self.arrival(Side::Requests, one.0, one.1, 0);
         let other = self.arrival(Side::Requests, other.0, other.1, 0);
@@ -223,7 +223,7 @@ impl Wire {
         }
     }
 
-    /// Takes one step from the budget.
+    /// Subtracts one step from the budget, and panics if no step is left.
     pub(crate) fn spend(budget: &mut usize) {
         *budget = budget
             .checked_sub(1)
@@ -344,7 +344,7 @@ impl Wire {
         })
     }
 
-    /// Closes the connection, like `sockets::closed`. Whatever has arrived before, nothing may stay in flight.
+    /// Closes the connection, like `sockets::closed`. Panics if any request remains in flight.
     pub fn close(&mut self) {
         http1::last_byte(&mut self.conn, &mut self.ledger, false);
         if let Some(http2) = &mut self.http2 {

@@ -48,7 +48,7 @@ const fn letters(bytes: &[u8]) -> u32 {
 pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
     let wanted = forget(&window.wanted);
     let first = window.eight(at);
-    // For most lines the first byte decides.
+    // For most lines, the first byte shows that the line is not wanted.
     if wanted >> (first & 31) & 1 == 0 {
         return false;
     }
@@ -193,7 +193,8 @@ fn ends_in_chunked(window: &Window, line: Line) -> bool {
         && (is_blank(before) || before == b',' || before == b':')
 }
 
-/// Returns the size in a chunk's first line, without extensions. Returns `None` if it is not a number.
+/// Returns the size in the first line of a chunk, without the chunk extensions. Returns `None` if the size is not a
+/// number.
 #[inline(always)]
 pub(super) fn chunk_size(window: &Window, line: Line) -> Option<u64> {
     let mut at = line.start;
@@ -225,7 +226,7 @@ mod tests {
     use super::*;
     use std::{format, string::String};
 
-    /// Returns the result for a whole line of `Content-Length:` and `value`.
+    /// Returns the length that the parser reads from the complete line `Content-Length:` with this value.
     fn read(value: &str) -> Option<u64> {
         let text = format!("Content-Length:{value}\r\n");
         let line = Line {

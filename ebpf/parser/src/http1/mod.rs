@@ -74,7 +74,7 @@ pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
 pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     let direction = conn.side(side);
     if direction.has(flag::UNFINISHED) {
-        // An earlier run has read the first part of this segment.
+        // An earlier run has read the first part of this segment, so the position is known.
         direction.flags &= !flag::UNFINISHED;
         return true;
     }
@@ -96,7 +96,8 @@ pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     true
 }
 
-/// Acts on the flags that the steps through a segment have set, once for all steps.
+/// Handles the flags that the steps through a segment have set: makes the connection opaque or a tunnel. Called once,
+/// after all steps.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     let direction = conn.side(side);
@@ -126,7 +127,8 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    // `known` is `None` if a line is to be read.
+    // `known` is `None` if this step must read a line. Otherwise it is true if there may be more to read in the
+    // segment.
     let known = if !silent && direction.is_inside_head() {
         direction.window.wanted = fields::KNOWN;
         None
@@ -153,7 +155,7 @@ pub fn step<P: Packet, M: Meter>(
         None => read_line(side, conn, packet, meter, segment),
     };
     // The body or chunk after a line is skipped in the same step, because one egress packet can have hundreds of
-    // chunks.
+    // chunks, and the number of steps is limited.
     let direction = conn.side(side);
     if in_body(direction) && !skip(direction, segment) {
         return false;
@@ -222,7 +224,7 @@ fn begin_line<P: Packet, M: Meter>(
         && conn.responses.has(flag::START_LINE)
         && response::is_settings(&conn.responses.window)
     {
-        // Some HTTP/2 servers send before the client does.
+        // Some HTTP/2 servers send their SETTINGS frame before the client has sent anything.
         conn.server_begins_http2();
         return Some(false);
     }
@@ -264,7 +266,7 @@ fn read_line<P: Packet, M: Meter>(
             }
         }
         Search::Unfinished => return true,
-        // The line continues after the window.
+        // The line does not end in the window.
         Search::Nothing => {
             let skips = direction.has(flag::SKIP_LINE);
             if !skips && direction.window.unread() <= CARRY {

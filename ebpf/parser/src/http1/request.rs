@@ -29,7 +29,8 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
     direction.flags |= flag::BEGUN;
     if !first.is_ascii_uppercase() || !conn.can_tell_one_more() {
-        // All methods in use begin with a capital letter. A TLS record, for example, begins with 0x16.
+        // The connection becomes opaque. All methods in use begin with a capital letter; a TLS record, for example,
+        // begins with 0x16.
         conn.requests.flags |= flag::UNREADABLE;
         return;
     }
@@ -99,7 +100,7 @@ pub(super) fn head_line<P: Packet, M: Meter>(
     }
 }
 
-/// Returns whether a field marks a probe of kubelet or Knative (design section 1).
+/// Returns whether a header field marks the request as a probe of kubelet or Knative (design section 1).
 #[inline(always)]
 fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"user-age") {
@@ -175,7 +176,8 @@ fn names_http1(window: &Window, line: Line) -> bool {
 fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]) -> bool {
     let blank = equal_bytes(window.eight(line.start), b' ');
     if blank == 0 {
-        // The method has eight letters or more, as only WebDAV methods have. Its path is never excluded.
+        // The method has eight letters or more, as only WebDAV methods have. The path of such a request is never
+        // excluded.
         return false;
     }
     let start = line.start + lowest_byte(blank) + 1;
@@ -183,7 +185,8 @@ fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]
     for (index, word) in path.iter_mut().enumerate() {
         let bytes = window.eight(start + index as u32 * 8);
         let ends = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'?');
-        // `before` has all bits before the first end of the path. `open` has no bits if an earlier word had an end.
+        // `before` is a mask of the bytes before the first `ends` byte, at which the path ends. `open` is 0 if an
+        // earlier word held the end of the path; otherwise all its bits are set.
         let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
         let open = ((seen | seen.wrapping_neg()) >> 63).wrapping_sub(1);
         *word = bytes & before & open;

@@ -44,7 +44,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
         return;
     }
     if direction.has(flag::START_LINE) {
-        // The line has ended before its status code.
+        // The first line of the response has ended before its status code, so it is not a status line.
         direction.flags |= flag::UNREADABLE;
         return;
     }
@@ -61,7 +61,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
     }
 }
 
-/// Returns whether the field names HTTP/2 as the protocol to switch to (RFC 7540, 3.2).
+/// Returns whether a header field names HTTP/2 (`h2c`) as the protocol to switch to (RFC 7540, 3.2).
 #[inline(always)]
 fn names_h2c(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 != text(b"upgrade:") {
@@ -172,8 +172,9 @@ fn way(status: u64) -> usize {
     }
 }
 
-/// Handles the end of the server's side of the connection. `complete` is true if the server has sent a FIN. A tunnel is
-/// complete now. So is a body without a length, if the server has sent a FIN. Everything else is aborted.
+/// Handles the end of the server's side of the connection. `complete` is true if the server has sent a FIN. The request
+/// of a tunnel ends with the class of its status. So does a response whose body has no length, if the server has sent a
+/// FIN. All other requests in flight are aborted.
 #[inline(always)]
 pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
     let whole = conn.is(state::TUNNEL) || (complete && conn.responses.phase == phase::UNTIL_CLOSE);

@@ -27,13 +27,14 @@ pub struct Block {
     pub phase: u8,
     /// 1 if the message ends with this block.
     pub ends: u8,
-    /// Result for the block: a status class, or the reason for which the request is excluded; 0: nothing.
+    /// Meaning of the fields of this block that have been read: a status class, or the reason for which the request is
+    /// excluded; 0: neither.
     pub meaning: u8,
-    /// Result for the current field, like `meaning`.
+    /// Meaning of the current field, with the same values as `meaning`.
     pub(super) field_meaning: u8,
     /// Representation of the current field: one of `form`.
     pub(super) form: u8,
-    /// Number of bits by which the next byte of the current number is shifted.
+    /// Number of bits by which the next byte of the integer in `number` is shifted (RFC 7541, 5.1).
     pub(super) shift: u8,
     /// 1 if the current string is a name.
     pub(super) in_name: u8,
@@ -43,7 +44,7 @@ pub struct Block {
     pub(super) name: u8,
     /// Explicit padding, so that the layout has no implicit padding.
     reserved: [u8; 3],
-    /// The number that is being read.
+    /// The HPACK integer that is being read: an index, a length, or a table size.
     pub(super) number: u32,
     /// Number of remaining bytes of the current string.
     pub(super) left: u32,
@@ -90,7 +91,7 @@ impl Way {
             .saturating_sub(u64::from(self.frame.padding))
     }
 
-    /// Takes a byte of the block. The caller has checked that the window has one.
+    /// Reads the next byte of the block. The caller has checked that the window has such a byte.
     #[inline(always)]
     pub(super) fn take(&mut self) -> u8 {
         let window = &mut self.direction.window;
@@ -117,7 +118,7 @@ pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment
         return before(way, packet, segment);
     }
     if way.in_block() == 0 {
-        // Only padding is left in the frame.
+        // All remaining bytes of the frame are padding. The next frame of the block continues in the current phase.
         way.block.phase = way.direction.phase;
         way.direction.phase = phase::PAYLOAD;
         return true;
@@ -184,8 +185,8 @@ fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
     true
 }
 
-/// Skips fields of one byte, which are indexes into the tables. As long as no entry of the sender's table matters, only
-/// the paths of the static table matter.
+/// Skips fields of one byte, which are indexes into the tables. The caller has checked that no entry of the sender's
+/// table matters: so the only indexes that must not be skipped are the two paths of the static table.
 #[inline(always)]
 fn skip_indexed(way: &mut Way) {
     let start = forget(&way.direction.window.start);

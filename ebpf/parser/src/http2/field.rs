@@ -1,8 +1,8 @@
 //! Reads a field up to its strings: its representation, the index of its name, and the length of a string (RFC 7541,
 //! sections 5 and 6).
 //!
-//! A field is read byte by byte, because any of its numbers can be split between two packets or two frames. A number
-//! that is longer than any in use makes the connection opaque.
+//! A field is read byte by byte, because each of its HPACK integers can be split between two packets or two frames. An
+//! integer that is longer than any in use makes the connection opaque.
 
 use super::{Way, phase, strings, table::STATIC};
 use crate::direction::{Side, flag};
@@ -19,7 +19,8 @@ pub(super) mod form {
     pub(crate) const RESIZE: u8 = 3;
 }
 
-/// Maximum shift of the next byte of a number. A number that needs a larger shift is greater than 2^28.
+/// Maximum shift of the next byte of an HPACK integer. An integer that needs a larger shift is greater than 2^28, and
+/// makes the connection opaque.
 const MAX_SHIFT: u8 = 21;
 
 /// Reads the first byte of a field.
@@ -48,7 +49,7 @@ pub(super) fn begin(side: Side, way: &mut Way) {
     }
 }
 
-/// Reads a further byte of a number (RFC 7541, 5.1).
+/// Reads a further byte of an HPACK integer (RFC 7541, 5.1).
 #[inline(always)]
 pub(super) fn more(side: Side, way: &mut Way) {
     let byte = way.take();
@@ -68,7 +69,7 @@ pub(super) fn more(side: Side, way: &mut Way) {
     }
 }
 
-/// Handles the number at the beginning of a field.
+/// Handles the HPACK integer at the beginning of a field, once all its bytes have been read.
 #[inline(always)]
 fn indexed(side: Side, way: &mut Way) {
     let block = &mut way.block;

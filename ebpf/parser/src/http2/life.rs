@@ -1,10 +1,10 @@
 //! The life of an HTTP/2 connection: the streams that begin, and how each one ends.
 //!
 //! Ingress begins streams, and removes some from the count (a probe, a stream that the client resets). Egress ends
-//! streams. Close ends all remaining streams. These programs run at the same time on several CPUs. The work for every
-//! stream takes no lock. A change has three steps: a program records the change here; then it passes a barrier (an
-//! atomic add); then it checks whether another CPU has recorded a conflicting change. Of two CPUs that record
-//! conflicting changes, at least one sees the other's record, and resolves the conflict under [`Lock`]:
+//! streams. Close ends all remaining streams. These programs run at the same time on several CPUs. The work that every
+//! stream needs takes no lock. A change has three steps: a program records the change in the connection; then it passes
+//! a barrier (an atomic add); then it checks whether another CPU has recorded a conflicting change. Of two CPUs that
+//! record conflicting changes, at least one sees the other's record, and resolves the conflict under [`Lock`]:
 //! - A stream begins: recorded in `begun`. If the connection is closed or opaque by then, either the CPU that has
 //!   closed it or made it opaque has also counted the stream as aborted, or the stream ends here at once.
 //! - A stream ends: recorded in `ending` and `ended`. If the connection is closed or opaque by then, either the CPU
@@ -33,10 +33,10 @@ use crate::{
 /// Closed: nothing more is counted.
 const CLOSED: u32 = 1;
 
-/// Opaque (cannot be read): the connection itself is in flight, as one, until it closes.
+/// Opaque (cannot be read): the connection itself counts as one request in flight until it closes.
 const OPAQUE: u32 = 1 << 1;
 
-/// Closed or opaque, and all streams that were in flight before have been counted as aborted.
+/// Closed or opaque, and one CPU has counted all streams that were in flight as aborted.
 const SETTLED: u32 = 1 << 2;
 
 /// Used instead of a status class: the stream was reset.
@@ -59,7 +59,7 @@ pub struct Http2 {
     settled_begun: u32,
     /// Value of `ended` when the connection was [`SETTLED`].
     settled_ended: u32,
-    /// 1 if the connection has just become opaque.
+    /// 1 if the connection has become opaque, and `has_become_opaque` has not reported this yet.
     became_opaque: u32,
     reserved: [u32; 7],
 
@@ -157,8 +157,8 @@ impl Http2 {
             .wrapping_sub(self.taken)
     }
 
-    /// Takes over an HTTP/1 request in flight that has been upgraded: the request becomes stream 1 (RFC 7540, 3.2). The
-    /// client begins no stream before it knows of the upgrade.
+    /// Adds an HTTP/1 request in flight that has been upgraded: the request becomes stream 1 (RFC 7540, 3.2). The
+    /// client begins no other stream before it has received the server's grant of the upgrade.
     #[inline(always)]
     pub fn adopt<M: Meter>(&mut self, meter: &mut M, since: u64, excluded: bool) {
         self.newest = 1;
@@ -179,7 +179,7 @@ impl Http2 {
         }
         self.newest = id;
         let now = self.requests.now(meter);
-        // Places are taken only by this function, so a place that is free now stays free.
+        // No other CPU stores streams, so no other stream can fill the free place before the code below uses it.
         let Some(place) = self.streams.free(id) else {
             self.requests.direction.flags |= flag::UNREADABLE;
             return;
@@ -195,8 +195,8 @@ impl Http2 {
         }
     }
 
-    /// Handles a stream that began while the connection was being closed or made opaque. If the other CPU has not seen
-    /// the stream, the stream ends here.
+    /// Handles a stream that began while the connection was being closed or made opaque. If the other CPU has not
+    /// counted the stream as aborted, this function does.
     #[inline(always)]
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
@@ -223,8 +223,8 @@ impl Http2 {
         let ended = self.ended.wrapping_add(1);
         set(&mut self.ended, ended);
         meter.add(&raw mut self.looked_out, 1);
-        // The order of the checks matters: a CPU that removes a stream from the count finishes this before it clears
-        // `taking`.
+        // `taking` must be read before `streams`: a CPU that removes a stream from the count changes `streams`, and
+        // only then clears `taking`.
         let alone = forget(&self.taking) == 0 && self.is_read();
         let note = self.streams.note(place);
         let noted = if alone && self.streams.is_at(place, id) && !note.is_excluded() {
@@ -269,8 +269,9 @@ impl Http2 {
             match (settled, noted) {
                 // The CPU that settled the connection has counted this stream as aborted.
                 (true, _) if !seen => (None, false),
-                // The CPU that settled the connection has left this stream to this CPU. But the stream had been removed
-                // from the count before, so one stream too few was counted as aborted.
+                // The CPU that settled the connection has not counted this stream as aborted, because `ended` already
+                // included it. But ingress had removed the stream from the count, so one stream too few was counted as
+                // aborted.
                 (true, None) => (None, true),
                 (false, None) => {
                     self.ended = self.ended.wrapping_sub(1);
@@ -372,8 +373,8 @@ impl Http2 {
         taken
     }
 
-    /// Returns the number of streams in flight, for the CPU that counts them as aborted. The caller holds the lock, and
-    /// has passed a barrier since it changed `state`.
+    /// Sets [`SETTLED`], and returns the number of streams in flight, which the caller counts as aborted. The caller
+    /// holds the lock, and has passed a barrier since it changed `state`.
     #[inline(always)]
     fn settle(&mut self) -> u64 {
         self.state |= SETTLED;
@@ -386,9 +387,9 @@ impl Http2 {
         u64::from(open)
     }
 
-    /// Makes the connection opaque, because it cannot be read: from now on the connection itself is in flight. If only
-    /// the server has sent anything so far, this function only closes the HTTP/2 state: the HTTP/1 parser makes the
-    /// connection opaque when the client sends.
+    /// Makes a connection that cannot be read opaque: from then on, the connection itself counts as one request in
+    /// flight. If only the server has sent anything, this function only closes the HTTP/2 state: the HTTP/1 parser
+    /// makes the connection opaque when the client sends.
     #[inline(always)]
     pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
@@ -403,12 +404,13 @@ impl Http2 {
         if !first {
             return;
         }
-        // The lock is a barrier: a start or end that has not seen the change is visible here.
+        // The lock is a barrier: if a CPU has started or ended a stream without seeing the new `state`, the start or
+        // end is visible here.
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
         if !begun {
-            // The client may have begun streams in the meantime.
+            // The client may have begun streams after `begun` was computed above.
             count_out(meter, open, now);
             return;
         }
@@ -433,7 +435,8 @@ impl Http2 {
         became
     }
 
-    /// Ends everything in flight: the connection is gone, or the server has sent its last byte.
+    /// Ends all streams in flight, or the opaque connection, because the connection has closed or the server has sent
+    /// its last byte.
     #[inline(always)]
     pub fn finish<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
@@ -451,7 +454,8 @@ impl Http2 {
             meter.end(ended::OPAQUE, 1, now);
             return;
         }
-        // The lock is a barrier: a start or end that has not seen the close is visible here.
+        // The lock is a barrier: if a CPU has started or ended a stream without seeing `CLOSED`, the start or end is
+        // visible here.
         let lock = &raw mut self.lock;
         let open = meter.locked(lock, || self.settle());
         let now = meter.now();
@@ -459,7 +463,7 @@ impl Http2 {
     }
 }
 
-/// Counts `open` streams as aborted, together with their connection.
+/// Counts `open` streams as aborted, because their connection has been closed or made opaque.
 #[inline(always)]
 fn count_out<M: Meter>(meter: &mut M, open: u64, now: u64) {
     meter.gauge(Gauge::Http2, open.wrapping_neg());

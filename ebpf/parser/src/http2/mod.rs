@@ -1,8 +1,8 @@
 //! HTTP/2 on one direction of a connection, one step at a time (RFC 9113).
 //!
-//! Frame heads tell nearly everything: which streams begin, and which end. Header blocks are read field by field,
-//! without decoding (see [`block`]), for the status and for probes. As with HTTP/1, a connection that cannot be read
-//! becomes opaque.
+//! The parser learns from the frame heads which streams begin and which end. It reads header blocks field by field,
+//! without decoding them (see [`block`]), to find the status, probes and excluded paths. As with HTTP/1, a connection
+//! that cannot be read becomes opaque.
 
 mod block;
 mod field;
@@ -25,7 +25,7 @@ use crate::{
     packet::{Meter, Packet},
 };
 
-/// Kinds of bytes that can come next in a direction: the values of [`Direction::phase`].
+/// Kinds of bytes that the parser can expect in a direction: the values of [`Direction::phase`].
 pub mod phase {
     /// `remaining` bytes of a frame that are not read. On a new connection: the rest of the preface.
     pub const PAYLOAD: u8 = 0;
@@ -37,7 +37,7 @@ pub mod phase {
     pub const PREFIX: u8 = 3;
     /// The first byte of a field.
     pub const FIELD: u8 = 4;
-    /// Further bytes of the number at the beginning of a field.
+    /// Further bytes of the HPACK integer at the beginning of a field.
     pub const INDEX: u8 = 5;
     /// The first byte of a string's length.
     pub const LENGTH: u8 = 6;
@@ -53,7 +53,7 @@ pub mod phase {
 #[repr(C)]
 #[derive(Debug)]
 pub struct Way {
-    /// State of the parser. `remaining` counts the bytes of the current frame.
+    /// State of the parser. `remaining` is the number of remaining bytes of the current frame.
     pub direction: Direction,
     /// The current frame.
     pub frame: Frame,
@@ -72,7 +72,7 @@ impl Way {
         time: 0,
     };
 
-    /// Prepares for the next packet.
+    /// Prepares for the next packet: its time is not known yet.
     #[inline(always)]
     pub fn begin_packet(&mut self) {
         self.time = 0;
@@ -174,7 +174,7 @@ pub fn step<P: Packet, M: Meter>(
     more && (direction.window.unread() != 0 || segment.left(direction) != 0)
 }
 
-/// Acts on the flags that the steps through a segment have set.
+/// Makes the connection opaque if the steps through a segment have found data that cannot be read.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     let direction = &mut http2.way(side).direction;

@@ -27,13 +27,14 @@ impl Http2 {
                 if !self.is_read() || !conn.become_http2(meter) {
                     return false;
                 }
-                // The unread bytes follow a line that has ended in the current segment.
+                // The unread bytes follow a line that has ended in the current segment, so none of them arrived before
+                // this segment.
                 self.requests.open(&conn.requests, 0);
                 self.requests.direction.remaining = REST_OF_PREFACE;
             }
             Side::Responses => {
                 if conn.is(state::OPAQUE) {
-                    // The client has not changed to HTTP/2, and the connection is opaque: streams in flight end here.
+                    // The client has not changed to HTTP/2, and the connection is opaque: all streams in flight end.
                     self.finish(meter);
                     return false;
                 }
@@ -63,9 +64,9 @@ fn before_segment(direction: &Direction) -> u32 {
 }
 
 impl Way {
-    /// Begins where the HTTP/1 parser has stopped. `earlier` is the number of unread bytes that arrived before the
-    /// current segment. These bytes are copied from the parser's window, because the kernel does not show them again.
-    /// The other unread bytes are read once more.
+    /// Begins to read HTTP/2 at the first byte that the HTTP/1 parser has not read. `earlier` is the number of unread
+    /// bytes that arrived before the current segment. These bytes are copied from the parser's window, because the
+    /// kernel does not show them again. The other unread bytes are loaded from the packet again.
     #[inline(always)]
     fn open(&mut self, from: &Direction, earlier: u32) {
         // The HTTP/1 parser never keeps more than `CARRY` bytes.

@@ -1,7 +1,7 @@
 //! The streams of one connection that are in flight.
 //!
-//! The streams are in a table of sets, each with eight places. A stream may be in either of two sets, and begins in the
-//! set that has more room. So the places fill up evenly, even if some streams live long and others do not. (Measured
+//! The streams are in a table of sets, each with eight places. A stream is in one of two sets: it is stored in the set
+//! that has more free places. So the sets fill up evenly, even if some streams live long and others do not. (Measured
 //! with random lifetimes: with one set of four places for each stream, 100 streams at a time filled a set after 460
 //! streams. With two sets of eight places, 250 streams at a time filled no set in 40 million streams.) Bias: nothing is
 //! guessed. If a stream does not fit, the connection becomes opaque.
@@ -15,8 +15,8 @@ const SETS: u32 = 64;
 const WAYS: u32 = 8;
 
 /// Maximum number of streams in flight of one connection. Servers that set a limit allow 100 to 250. The number keeps
-/// an [`super::Http2`], with the bytes that the kernel puts before it, below 8 KiB: for a packet the kernel does not
-/// allocate more (from 6.18 on, `kmalloc_nolock` in mm/slub.c).
+/// an [`super::Http2`], with the bytes that the kernel puts before it, below 8 KiB: while the kernel handles a packet,
+/// it does not allocate more (from 6.18 on, `kmalloc_nolock` in mm/slub.c).
 pub const STREAMS: usize = (SETS * WAYS) as usize;
 
 /// The golden ratio's fraction in 32 bits: its multiples are spread evenly (Knuth, volume 3, section 6.4).
@@ -123,7 +123,8 @@ impl Streams {
             set = other;
             found = self.with(set, id);
         }
-        // Stream 0 is the connection itself. A search for identifier 0 finds free places.
+        // Identifier 0 is no stream in flight: in HTTP/2 it stands for the connection, and in this table for a free
+        // place.
         if found == 0 || id == 0 {
             return None;
         }
@@ -146,7 +147,7 @@ impl Streams {
         }
         let (free, free_there) = (self.with(set, 0), self.with(other, 0));
         let count = |places: u64| (places >> 7).wrapping_mul(ONES) >> 56;
-        // `there` has all bits if the other set has more room, else no bits.
+        // All bits of `there` are set if the other set has more room; otherwise none.
         let there = (count(free).wrapping_sub(count(free_there)) >> 63).wrapping_neg();
         let set = set ^ ((set ^ other) & there as usize);
         let free = free ^ ((free ^ free_there) & there);
@@ -161,7 +162,7 @@ impl Streams {
     pub(super) fn put(&mut self, place: Place, id: u32, since: u64, excluded: bool) {
         let at = place.index();
         self.notes[at] = since & SINCE | u64::from(excluded) << 63;
-        // Other CPUs find the stream from this write on.
+        // From this write on, other CPUs can find the stream. So the note is written before the identifier.
         set(&mut self.ids[at], id);
     }
 
@@ -253,7 +254,8 @@ mod tests {
     fn a_stream_that_lives_long_is_in_nobodys_way() {
         let mut streams = Box::new(Streams::NONE);
         let mut living = Vec::new();
-        // The order is not random, but no two lifetimes are alike: each new stream ends a stream of any age.
+        // From 250 streams in flight on, each new stream first ends a stream of any age. A generator with a fixed start
+        // value chooses this stream, so the test always does the same.
         let mut number = 1u32;
         for id in (1..400_000).step_by(2) {
             if living.len() == 250 {

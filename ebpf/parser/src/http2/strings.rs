@@ -32,7 +32,7 @@ pub(super) mod name {
     pub(crate) const USER_AGENT: u8 = 2;
     /// A name that only probes have.
     pub(crate) const PROBE: u8 = 3;
-    /// `:status`. The number only has to differ from 0.
+    /// `:status`. The value 1 has no meaning: it only must differ from [`OTHER`].
     pub(crate) const STATUS: u8 = 1;
 }
 
@@ -79,7 +79,7 @@ pub(super) fn static_meaning<P: Packet>(
             if (index != place::PATH && index != place::INDEX) || !packet.has_exclusions() {
                 return name::OTHER;
             }
-            // `longer` has all bits for the second path, `/index.html`, and no bits for the first path, `/`.
+            // All bits of `longer` are set for the second path, `/index.html`, and none for the first path, `/`.
             let longer = u64::from(index & 1).wrapping_neg();
             let path = &mut http2.exclusion.path;
             path[0] = text(b"/\0\0\0\0\0\0\0") | (text(b"/index.h") & longer);
@@ -143,7 +143,7 @@ pub(super) fn look<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     }
 }
 
-/// Returns the name in a literal string.
+/// Returns the name in a literal string: one of [`name`].
 #[inline(always)]
 fn name_of(side: Side, sent: Sent) -> u8 {
     /// Returns `name` if the string is `word`, in plain text or in the Huffman code; else 0.

@@ -2,13 +2,13 @@
 //!
 //! A count of the insertions is enough to follow the table: a sender never names an entry that it has evicted, so the
 //! sizes of entries do not matter. For each of the newest entries, one byte is kept: the meaning of the entry. Bias: an
-//! older entry has no meaning here. It can exist only in a table that is larger than the usual 4 096 bytes.
+//! older entry has no meaning here. It can exist only in a table that is larger than the usual 4096 bytes.
 
 /// Number of entries of the static table (RFC 7541, appendix A). The indexes of the sender's own entries follow.
 pub(super) const STATIC: u32 = 61;
 
-/// Number of entries that are kept, a power of two. An entry takes at least 32 bytes (RFC 7541, 4.1) of the table's 4
-/// 096 bytes. A receiver may allow a larger table (RFC 9113, 6.5.2).
+/// Number of entries that are kept, a power of two. The usual table of 4096 bytes has room for 128 entries, because an
+/// entry takes at least 32 bytes (RFC 7541, 4.1). A receiver may allow a larger table (RFC 9113, 6.5.2).
 const ENTRIES: usize = 128;
 
 /// The newest entries of a sender's table.
@@ -17,7 +17,7 @@ const ENTRIES: usize = 128;
 pub struct Table {
     /// Number of insertions (wrapping). Insertions while `living` was 0 are not counted.
     inserted: u32,
-    /// Number of insertions after which the last entry with a meaning is no longer kept; 0: no entry has a meaning.
+    /// Number of further insertions until the newest entry with a meaning is no longer kept; 0: no entry has a meaning.
     living: u32,
     /// Meaning of each entry, at the index that `inserted` had (modulo `ENTRIES`) after the entry's insertion.
     meanings: [u8; ENTRIES],
@@ -42,7 +42,8 @@ impl Table {
     #[inline(always)]
     pub(super) fn recall(&self, index: u32) -> u8 {
         let age = index.wrapping_sub(STATIC + 1);
-        // `near` has all bits if the entry is kept, else no bits. With a branch, the verifier would follow two paths.
+        // All bits of `near` are set if the entry is kept; otherwise none. With a branch, the verifier would follow two
+        // paths.
         let near = (u64::from(age).wrapping_sub(ENTRIES as u64) >> 63).wrapping_neg() as u8;
         self.meanings[self.inserted.wrapping_sub(age) as usize & (ENTRIES - 1)] & near
     }

@@ -50,8 +50,8 @@ impl Stream {
     }
 }
 
-/// Returns the expected counts. Each request lasts from the time at which its first byte was seen until the last byte
-/// of its response was seen, or until the server's FIN if the FIN ends the response.
+/// Returns the expected counts. Each request lasts from the time at which its first byte arrived until the last byte of
+/// its response arrived, or until the server's FIN if the FIN ends the response.
 fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -> Figures {
     let mut figures = Figures {
         started: spoken.len() as u64,
@@ -61,7 +61,7 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
         .messages
         .iter()
         .map(|message| {
-            // A request that may still become the HTTP/2 preface is not counted yet.
+            // A request is counted at the first byte that differs from the HTTP/2 preface.
             let like_preface = streams[0].bytes[message.clone()]
                 .iter()
                 .zip(b"PRI * HTTP/2.0")
@@ -83,7 +83,7 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
         let lasted = end - starts[index];
         // When nothing is in flight, the sum of the durations is the integral.
         figures.area += lasted;
-        // When a request ends, that request and later ones are in flight.
+        // Just before this request ends, the requests in flight are this one and the later ones that have started.
         let open = starts
             .iter()
             .skip(index)
@@ -124,7 +124,7 @@ fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool)
         if at[side] == limits[side] {
             break;
         }
-        // The time never stands still: events at the same time would have no order.
+        // Each turn has a later time than the turn before: events at the same time would have no order.
         wire.ledger.pass(turn.pause + 1);
         let stream = &streams[side];
         let turn = Turn {
@@ -178,7 +178,7 @@ proptest! {
         play(&spoken, &turns, first, fin_with_last);
     }
 
-    /// The generator's HTTP agrees with `httparse`: both find the same ends of heads.
+    /// The generated messages agree with `httparse`: the ends of their heads are where `httparse` finds them.
     #[test]
     fn the_truth_is_that_of_httparse(spoken in conversation()) {
         for spoken in &spoken {

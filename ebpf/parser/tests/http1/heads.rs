@@ -17,7 +17,7 @@ use crate::{
     spoken::{Message, spoken},
 };
 
-/// Returns the parser's state after a head, or `None` if the connection has become opaque.
+/// Returns the framing that the parser has found in a head, or `None` if the connection has become opaque.
 fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     if wire.conn.is(state::OPAQUE) {
         return None;
@@ -38,7 +38,8 @@ fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     })
 }
 
-/// Returns a damaged head. Each change replaces one byte, or repeats one line.
+/// Returns a damaged head. Each change consists of a position, a byte and a flag. It replaces the byte at the position,
+/// or repeats one line if the flag is true.
 fn damaged(message: &Message, changes: &[(Index, u8, bool)]) -> Vec<u8> {
     let head = message.heads.last().unwrap().clone();
     let mut bytes = message.bytes[head].to_vec();

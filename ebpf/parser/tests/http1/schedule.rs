@@ -1,4 +1,4 @@
-//! The order and the times at which the bytes of two streams arrive, and the time at which each byte was first seen.
+//! The order and the times at which the bytes of two streams arrive, and the time at which each byte arrived first.
 
 use std::ops::Range;
 
@@ -48,7 +48,7 @@ pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
 }
 
 /// Cuts the bytes from `at` to `limit` of a stream for this turn. Returns the ranges in order of arrival, and the
-/// position up to which the stream is known afterwards.
+/// position up to which all bytes of the stream have arrived after this turn.
 pub(crate) fn pieces(
     turn: Turn,
     at: usize,
@@ -83,17 +83,18 @@ pub(crate) fn pieces(
     (pieces, end)
 }
 
-/// The time at which each byte of a stream was first seen, as pairs of an end position and a time.
+/// The time at which each byte of a stream arrived first. Each pair holds the end position of a range, and the time
+/// (ns) at which the range arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Vec<(usize, u64)>);
 
 impl Seen {
-    /// Records that the stream is known up to `end`.
+    /// Records that all bytes before `end` have arrived at the time `now`.
     pub(crate) fn up_to(&mut self, end: usize, now: u64) {
         self.0.push((end, now));
     }
 
-    /// Returns the time at which byte `at` was first seen.
+    /// Returns the time at which byte `at` arrived first.
     pub(crate) fn at(&self, at: usize) -> u64 {
         let (_, now) = self
             .0

@@ -1,5 +1,5 @@
-//! The bytes of the `h2` crate's clients and servers. The counts must equal those of the crate, under every
-//! segmentation.
+//! Plays the bytes that clients and servers of the `h2` crate have sent. The counts must equal those of the crate,
+//! under every segmentation.
 
 use ebb_parser_testing::{
     EXCLUDED,
@@ -13,7 +13,7 @@ use proptest::{prelude::*, sample::select};
 
 use crate::shared::{config, pieces};
 
-/// Returns fields. Some of them repeat, and some occur once.
+/// Generates header fields. Some values are the same in many messages, and some occur once.
 fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
     let name = select(vec!["x-a", "x-b", "cookie", "server", "accept", "x-long"]);
     let value = prop_oneof![

@@ -1,5 +1,5 @@
-//! Plays every exchange of the table with the client's packets overtaking one another. The server's bytes are seen in
-//! the order in which the server sends them.
+//! Plays every exchange of `cases` with the client's packets overtaking one another. The server's bytes are seen in the
+//! order in which the server sends them.
 
 use std::ops::Range;
 
@@ -9,8 +9,9 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{cases::all, shared::config};
 
-/// Plays an exchange with its messages in pieces. The pieces of a message all arrive at the same time, as arranged by
-/// `order`. The preface of HTTP/2 stays whole, and comes first, because no client sends it in two packets.
+/// Plays an exchange with its messages in pieces. The pieces of a message all arrive at the same time, in the order
+/// that `order` gives them. The preface of HTTP/2 is not cut, and arrives first, because no client sends it in two
+/// packets.
 fn play(exchange: &Exchange, how: &str, length: usize, order: impl Fn(&mut Vec<Range<usize>>)) {
     let whole = exchange.play_whole();
     let mut cut = |side: Side, message: Range<usize>| {

@@ -1,4 +1,4 @@
-//! Plays every exchange of the table under every way to cut, repeat and reorder its bytes.
+//! Plays every exchange of `cases` under every way to cut, repeat and reorder its bytes.
 
 use ebb_parser_testing::{exchange::Exchange, segments::Piece};
 use proptest::{

@@ -65,7 +65,7 @@ fn next(
     }
     if !stash.holds(direction.next) {
         if direction.has(flag::MIDWAY) {
-            // The window already holds the rest of the last piece.
+            // The window already holds the rest of the last piece: the parser gets an empty segment.
             let blank = NO_PIECE.get_ptr(0)?;
             let segment = Segment {
                 first: direction.next,

@@ -1,8 +1,8 @@
 //! The out-of-order buffer holds segments that cannot be read yet, until they can be read (see
 //! [`ebb_parser::out_of_order`]).
 //!
-//! Only ingress has a buffer. The egress programs see egress in order, one packet at a time; a retransmission repeats
-//! that order.
+//! Only ingress has a buffer. The egress programs see the packets of a connection in the order in which TCP sends them,
+//! one packet at a time. Retransmitted packets are in this order, too.
 
 mod drain;
 mod piece;

@@ -22,7 +22,7 @@ impl Share {
     /// Returns the counters of a pod.
     #[inline(always)]
     pub fn of(pod: &Pod) -> Option<Self> {
-        // No pod has the slot `NO_SLOT`, so its counter is that of all pods.
+        // No pod has the slot `NO_SLOT`, so the counter in this slot is used for the pieces of all pods.
         let all = PODS.get_ptr_mut(NO_SLOT)?;
         Some(Self {
             own: pod.kept(),

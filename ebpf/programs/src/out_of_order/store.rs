@@ -132,8 +132,8 @@ fn store_piece(
         Place::FREE
     };
     stash.settle(claim.index(), place);
-    // If the connection was closed in the meantime, the pieces that existed at the close have been freed, but perhaps
-    // not this one.
+    // If the connection was closed while this program ran, the close has freed the pieces that it found, but perhaps
+    // not this piece.
     if !stored || connection.is_closed_now() {
         remove(key, share);
     }

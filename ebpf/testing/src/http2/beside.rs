@@ -13,13 +13,14 @@ use crate::{
 /// accident.
 const PAUSE: u64 = 700_000;
 
-/// Sequence numbers of the first byte from the client and of the first byte to the client. Both wrap soon.
+/// Sequence numbers of the first byte from the client and of the first byte to the client. Both sequence numbers wrap
+/// soon.
 const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 
-/// The bytes that each side sends, in the order in which they are seen.
+/// The bytes that each side sends, in the order in which the programs see them.
 pub type Script = Vec<(Side, Vec<u8>)>;
 
-/// Result of a script.
+/// Result of playing a script.
 #[derive(Debug)]
 pub struct Played {
     /// The counts after the close of the connection.

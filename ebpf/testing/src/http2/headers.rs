@@ -22,7 +22,7 @@ pub const STATIC: u32 = 61;
 pub enum Field<'a> {
     /// The index of an entry of the tables.
     Indexed(u32),
-    /// The index of an entry that has the name, and a value.
+    /// A name, given by the index of an entry that has it, and a value.
     Named(u32, &'a str, How),
     /// A name and a value.
     Literal(&'a str, &'a str, How),

@@ -1,7 +1,7 @@
-//! Conversations of a client and a server of the `h2` crate, and their own counts.
+//! Recorded conversations of a client and a server of the `h2` crate, and the expected counts.
 //!
 //! Client and server run in memory on one thread, so that the same plan gives the same bytes each time. A tap between
-//! client and server records the bytes of each side, in the order in which they pass.
+//! client and server records the bytes of each side, in the order in which the bytes pass.
 
 use std::{
     future::poll_fn,
@@ -141,11 +141,11 @@ pub struct Served {
     pub script: Script,
     /// Number of requests that the server accepted.
     pub accepted: u64,
-    /// True if the server kept the connection open to the end.
+    /// True if the server kept the connection open to the end of the client's bytes.
     pub content: bool,
 }
 
-/// Lets an `h2` server respond to the client's part of a script. The server answers each request at once.
+/// Lets an `h2` server respond to the client's part of a script. The server answers each request immediately.
 pub fn served(told: &Script) -> Served {
     /// Capacity of the pipe in bytes, more than any script has: neither side ever waits for the other one to read.
     const ROOM: usize = 1 << 24;
@@ -194,7 +194,7 @@ pub fn served(told: &Script) -> Served {
     })
 }
 
-/// Responds to each request at once, without looking at it. Returns the number of requests.
+/// Responds to each request immediately, without reading it. Returns the number of requests.
 async fn answer_all(io: DuplexStream) -> u64 {
     let mut accepted = 0;
     if let Ok(mut connection) = server::handshake(io).await {
@@ -351,7 +351,7 @@ async fn answer(plan: &Plan, mut asked: RecvStream, mut respond: server::SendRes
 fn send(body: &mut SendStream<Bytes>, pieces: &[usize], ends: bool) {
     for (index, length) in pieces.iter().enumerate() {
         let last = ends && index + 1 == pieces.len();
-        // If the other side has reset the stream, the rest is not needed.
+        // An error is ignored: the other side has reset the stream, so the rest of the body is not needed.
         let _ = body.send_data(vec![b'x'; *length].into(), last);
     }
 }

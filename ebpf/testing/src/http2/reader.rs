@@ -1,7 +1,7 @@
 //! Finds the expected counts of an HTTP/2 connection by reading all of it.
 //!
 //! The reader waits for whole frames. It assembles and decodes header blocks with all their text. The kernel's parser
-//! keeps next to nothing, but must count the same for the same bytes.
+//! stores only a few bytes, but must count the same for the same bytes.
 
 use std::collections::HashMap;
 
@@ -65,7 +65,7 @@ struct Half {
 impl Half {
     fn new(side: Side) -> Self {
         let mut decoder = Decoder::new();
-        // The decoder allows any size that the other side can have allowed.
+        // The decoder allows every table size that the peer can have allowed.
         decoder.set_max_allowed_table_size(usize::from(u16::MAX));
         Self {
             side,
@@ -108,7 +108,7 @@ impl Reader {
         }
     }
 
-    /// Returns the counts that are expected so far.
+    /// Returns the counts that are expected after the bytes that have been read.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }

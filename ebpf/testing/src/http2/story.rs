@@ -19,7 +19,7 @@ use super::{
 };
 use crate::EXCLUDED;
 
-/// Names that fields may have. The parser knows some of them. Other names only begin like those.
+/// Names that fields may have. The parser knows some of them. The other names only begin like known names.
 const NAMES: [&str; 12] = [
     "user-agent",
     "k-network-probe",
@@ -177,7 +177,7 @@ struct Teller {
     senders: [Sender; 2],
     /// The table size that each side must send before its next header block.
     sizes: [Option<u32>; 2],
-    /// The streams of all requests so far.
+    /// The streams of all requests that have been written.
     asked: Vec<u32>,
 }
 
@@ -185,7 +185,7 @@ struct Teller {
 #[derive(Default)]
 struct Block {
     bytes: Vec<u8>,
-    /// Ranges of the block that must stay in one frame.
+    /// Ranges of the block that must not be cut into two frames.
     whole: Vec<Range<usize>>,
 }
 
@@ -268,7 +268,8 @@ impl Teller {
         for field in fields {
             let long;
             let field = match *field {
-                // The field is neither a path nor a status: these come first, and only once.
+                // The index is above those of the paths and statuses: a block has only one of them, as one of its first
+                // fields.
                 AnyField::Static(index) => Field::Indexed(15 + u32::from(index) % (STATIC - 14)),
                 AnyField::Recent(index) => Field::Indexed(STATIC + 1 + u32::from(index) % 64),
                 AnyField::Named {
@@ -293,7 +294,8 @@ impl Teller {
                     how: by,
                 } => {
                     let value = pick(&VALUES, value);
-                    // In the Huffman code, the parser cannot recognise a query after a path.
+                    // In the Huffman code, the parser cannot recognise a query after a path. So a value with a query is
+                    // written in plain text.
                     let by = if value.contains('?') { by & 3 } else { by };
                     Field::Literal(pick(&NAMES, name), value, how(by))
                 }

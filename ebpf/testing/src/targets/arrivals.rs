@@ -14,10 +14,10 @@ pub(super) struct Arrival {
     pub(super) payload: Vec<u8>,
 }
 
-/// Position of a packet, relative to the end of everything that its side has sent.
+/// Position of a packet, relative to the end of all bytes that its side has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The packet is at the end.
+    /// The packet begins at the end.
     Next,
     /// The packet begins this many bytes before the end, and has no new bytes: a retransmission.
     Again(u8),
@@ -25,7 +25,7 @@ pub(super) enum Place {
     Overlapping(u8),
     /// The packet begins this many bytes after the end. The bytes in between never arrive.
     Ahead(u8),
-    /// The packet is at the end, but this many packets of its side overtake it.
+    /// The packet begins at the end, but this many packets of its side overtake it.
     Late(u8),
 }
 

@@ -31,7 +31,8 @@ pub(super) const TARGET: Target = Target {
 /// Time between packets, ns.
 const PAUSE: u64 = 1_000_000;
 
-/// Sequence numbers of the first byte from the client and of the first byte to the client. Both wrap soon.
+/// Sequence numbers of the first byte from the client and of the first byte to the client. Both sequence numbers wrap
+/// soon.
 const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 
 fn run(bytes: &[u8]) {
@@ -44,7 +45,7 @@ fn run(bytes: &[u8]) {
         if read.ended[ended::OPAQUE] > 0 || arrivals.iter().any(late) {
             // Two things may change the integral and the latencies. When a connection becomes opaque, earlier requests
             // are aborted with the next egress packet, even if that packet is a retransmission. And the bytes after a
-            // body are read at once, even if a part of the body is missing.
+            // body are read as soon as they arrive, even if a part of the body is missing.
             read.area = arrived.area;
             read.latency = arrived.latency;
         }
@@ -67,7 +68,7 @@ struct Half {
 }
 
 impl Half {
-    /// Returns the ranges that arrive now, in the order of arrival.
+    /// Returns the ranges that arrive with this packet, in the order of arrival.
     fn arrives(&mut self, side: Side, arrival: &Arrival) -> Vec<Range<usize>> {
         let end = self.stream.len();
         let length = arrival.payload.len();
@@ -84,7 +85,8 @@ impl Half {
             Place::Overlapping(back) => {
                 come.push(end.saturating_sub(usize::from(back))..end + length)
             }
-            // The programs see egress in the order in which it was sent.
+            // The programs see the server's packets in the order in which they were sent, so none of these packets is
+            // late.
             Place::Late(count) if side == Side::Requests => {
                 self.late.push((end..end + length, count + 1));
             }

@@ -32,7 +32,7 @@ fn run(bytes: &[u8]) {
         );
     }
     let (begun, end) = requests(stream);
-    // Bytes that cannot be parsed make the connection opaque: the parser never guesses.
+    // Bytes that cannot be parsed make the connection opaque: then the number of requests is not compared.
     if end != End::Unknown && whole.ended[ebb_abi::ended::OPAQUE] == 0 {
         assert_eq!(whole.started, begun, "{end:?}");
     }

@@ -1,5 +1,5 @@
 //! A fuzz target: stories of HTTP/2. However a story is cut, the counts must be those of the reader that decodes
-//! everything. The counts of the client's part must also be those of an `h2` server.
+//! everything. For the client's part alone, the parser must count at least the requests that an `h2` server accepts.
 
 use arbitrary::{Arbitrary as _, Unstructured};
 
@@ -15,8 +15,8 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// With fewer streams in flight than this, there is always room for one more: a set of the parser's table has at least
-/// as many places.
+/// If fewer streams than this are in flight, the parser's table has room for one more: each set of the table has more
+/// places than this.
 const ROOM: u64 = 4;
 
 /// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
@@ -43,7 +43,7 @@ fn run(bytes: &[u8]) {
     let played = play(&served.script, &pieces);
     if served.content && played.opaque.is_none() {
         assert!(played.figures.started >= served.accepted, "{served:?}");
-        // One stream may be in flight: a stream whose head is not complete.
+        // One stream may have been in flight at the close: a stream whose head is not complete.
         assert!(played.left <= 1, "{} left of {served:?}", played.left);
     }
 }

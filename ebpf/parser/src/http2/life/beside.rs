@@ -1,9 +1,9 @@
 //! Tests of two CPUs that change one connection.
 //!
 //! One test interleaves the two CPUs: one CPU is in the middle of an event when the other one runs another event from
-//! its beginning to its end. The interruption comes where it can make a difference: at the atomic adds, and at the
-//! lock. The other test runs the two CPUs at the same time, in two threads. In each pair of events nothing may be
-//! counted twice or never.
+//! its beginning to its end. The interruptions are at the places where they can make a difference: at the atomic adds,
+//! and at the lock. The other test runs the two CPUs at the same time, in two threads. After each pair of events, every
+//! stream must have been counted exactly once.
 
 extern crate std;
 use std::{
@@ -197,7 +197,7 @@ fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
         (0, [0, 0]),
         "{story}, closed"
     );
-    // A connection that becomes opaque with nothing in flight counts as one more start.
+    // A connection that becomes opaque while no stream is in flight counts as one more start.
     let begun = cells.started.load(SeqCst);
     let least = before.len().min(2) as u64;
     assert!(
@@ -240,7 +240,8 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
 const ONE: Event = ("1", |http2, cpu| begin(http2, cpu, 1));
 const THREE: Event = ("3", |http2, cpu| begin(http2, cpu, 3));
 
-/// The possible values of `before`. With the first value, only the server has sent anything.
+/// The events before the two CPUs run: the possible values of `before`. With the first value, only the server has sent
+/// anything.
 const BEFORE: [&[Event]; 4] = [
     &[],
     &[ONE, THREE],

@@ -1,4 +1,4 @@
-//! The table of exchanges, by topic.
+//! The exchanges that are written by hand, by topic.
 
 mod bodies;
 mod heads;
@@ -32,7 +32,8 @@ pub(crate) fn all() -> Vec<Exchange> {
     .collect()
 }
 
-/// Returns one request and its response, then a second pair: it shows that the end of the first pair was found exactly.
+/// Returns one request and its response, then a second pair. The second pair shows that the parser found the end of the
+/// first pair exactly.
 fn pair(
     name: &'static str,
     request: impl AsRef<[u8]>,

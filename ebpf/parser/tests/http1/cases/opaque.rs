@@ -1,5 +1,5 @@
-//! Test cases of connections that cannot be read: each counts as one in flight until it closes, and is reported as
-//! opaque.
+//! Test cases of connections that cannot be read: each counts as one request in flight until it closes, and is reported
+//! as opaque.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 
@@ -35,7 +35,8 @@ fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
         .ended(OPAQUE, 1)
 }
 
-/// The unreadable request shares the mark bit of a probe that came 64 requests before.
+/// The unreadable data counts as a start. This start shares the mark bit of a probe that was 64 requests earlier, and
+/// must not count as excluded.
 fn after_a_probe() -> Exchange {
     let probe = "GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n";
     let first = exchange("opaque, 64 after a probe")

@@ -1,4 +1,4 @@
-//! Test cases of 101 and CONNECT: a tunnel counts as one in flight until the connection closes.
+//! Test cases of 101 and CONNECT: a tunnel counts as one request in flight until the connection closes.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 

@@ -179,7 +179,7 @@ fn continuations() -> Vec<Exchange> {
             )
             .streams(0)
             .client(get(3))
-            // The index is that of the older of two entries.
+            // Index 63 is the older of the two entries that the first response has inserted: `:status: 503`.
             .server(headers(3, END_STREAM, [0x80 | 63]))
             .streams(0)
             .ended(5, 2),

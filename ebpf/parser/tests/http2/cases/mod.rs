@@ -1,4 +1,4 @@
-//! The table of exchanges, by topic.
+//! The exchanges that are written by hand, by topic.
 
 mod beginnings;
 mod frames;

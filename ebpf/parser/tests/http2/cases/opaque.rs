@@ -1,5 +1,5 @@
-//! Test cases of connections that cannot be read: each counts as one in flight until it closes, and is reported as
-//! opaque.
+//! Test cases of connections that cannot be read: each counts as one request in flight until it closes, and is reported
+//! as opaque.
 
 use ebb_parser::http2::STREAMS;
 use ebb_parser_testing::{

@@ -247,7 +247,8 @@ fn from_the_table() -> Vec<Exchange> {
 fn times() -> Vec<Exchange> {
     let probe = request(&[Field::Named(AGENT, "kube-probe/1.30", PLAIN)]);
     let reset = |stream| ebb_parser_testing::http2::frames::reset(stream);
-    // A string that continues in another frame is not examined.
+    // The parser does not examine a string that continues in another frame. So a probe that is cut within the value of
+    // its `user-agent` counts as a request.
     let agent = probe.len() - "kube-probe/1.30".len();
     let mut all: Vec<Exchange> = (0..probe.len())
         .map(|at| {

@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// The client's receive buffer, in bytes: close to the kernel's minimum of about 2 KiB. The server's send buffer
-/// accepts 64 KiB at once.
+/// accepts a response of 64 KiB before the client reads.
 const ROOM: usize = 2_048;
 
 fn server_is_done() {

@@ -34,9 +34,10 @@ pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
         }
         changes.borrow_and_update();
         store.with(reconcile);
-        // All changes during the pause are handled in one pass, as from a real controller's queue.
+        // All changes during the pause are handled in one pass. A real controller's queue merges changes in the same
+        // way.
         tokio::time::sleep(PAUSE).await;
-        // The changes that a pass makes cause another pass too.
+        // A pass changes objects itself, so each pass that changes something causes another pass.
         if changes.changed().await.is_err() {
             return;
         }
@@ -206,7 +207,7 @@ fn roll_out(inner: &mut Inner, deployment: &Value) {
     );
 }
 
-/// Returns a set's pods that are not being deleted.
+/// Returns the pods of a set that are not being deleted.
 fn present(inner: &Inner, set: &Value) -> Vec<Arc<Value>> {
     let pods = owned(inner, "pods", set);
     pods.into_iter()
@@ -249,7 +250,7 @@ fn fill_in_order(inner: &mut Inner, set: &Value) {
     }
     for ordinal in 0..wanted {
         let pod = pod_of(set, json!({"name": format!("{name}-{ordinal}")}));
-        // An error means that the pod exists already.
+        // An error means that the pod exists already, so it is ignored.
         inner
             .create(&kind, text(&set["metadata"]["namespace"]), pod)
             .ok();
@@ -294,7 +295,7 @@ fn schedule(inner: &mut Inner) {
     let mut waiting = Vec::new();
     for pod in inner.list("pods", None) {
         match pod["spec"]["nodeName"].as_str() {
-            // A pod may be bound to a node that is not registered; such a pod is ignored.
+            // A pod is counted for its node. A pod that is bound to an unregistered node is ignored.
             Some(node) => {
                 if let Some((pods, _)) = load.get_mut(node) {
                     *pods += 1;

@@ -236,7 +236,7 @@ impl Kinds {
                 }),
                 custom: true,
             };
-            // The former version of a changed definition is replaced immediately.
+            // A changed definition replaces the kind that its former version added.
             self.0.retain(|known| {
                 !known.custom
                     || (&known.group, &known.version, &known.plural)

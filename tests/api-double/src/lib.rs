@@ -144,7 +144,7 @@ impl Double {
         })
     }
 
-    /// Deletes objects at once, without their dependents.
+    /// Removes objects immediately (without a grace period), but not their dependents.
     pub fn unseed<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) {
         self.server.store.with(|inner| {
             for object in objects {
@@ -153,7 +153,7 @@ impl Double {
                 let Some(kind) = inner.kinds.of(&of.0, &of.1).cloned() else {
                     continue;
                 };
-                // A controller may have deleted the object already.
+                // A controller may have deleted the object already, so an error is ignored.
                 inner.take(&store::key_of(&kind.resource(), object)).ok();
             }
         });

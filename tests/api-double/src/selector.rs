@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 
 /// Field paths that a field selector may contain for every kind.
 const EVERY_KIND: &[&str] = &["metadata.name", "metadata.namespace"];
-/// Further field paths that a field selector may contain, by resource.
+/// Field paths that a field selector may contain in addition to [`EVERY_KIND`], by resource.
 const FURTHER: &[(&str, &[&str])] = &[
     (
         "pods",

@@ -63,7 +63,7 @@ impl Store {
             applied: BTreeMap::new(),
             history: VecDeque::new(),
             forgotten: 0,
-            // A fresh etcd starts at 1.
+            // Resource versions begin at 1, like the revisions of a fresh etcd.
             version: 1,
             uids: 0,
         };
@@ -227,7 +227,8 @@ impl Inner {
         if kind.namespaced {
             metadata.insert("namespace".into(), namespace.into());
         }
-        // A client can set neither of these two fields: the API server removes both silently.
+        // A client can set neither `deletionTimestamp` nor `deletionGracePeriodSeconds`: the API server removes both
+        // silently.
         metadata.remove("deletionTimestamp");
         metadata.remove("deletionGracePeriodSeconds");
         self.uids += 1;
@@ -329,9 +330,9 @@ impl Inner {
         Ok(object)
     }
 
-    /// Deletes an object as the API server does for a client. `grace`: the grace period in seconds; `None`: the pod's
-    /// own. A pod bound to a node is only marked as terminating, unless `grace` is 0. A namespace is removed when it is
-    /// empty. An object with finalizers is removed when the last finalizer is removed.
+    /// Deletes an object as the API server does for a client. `grace`: the grace period in seconds; `None`: the grace
+    /// period in the pod's spec. A pod bound to a node is only marked as terminating, unless `grace` is 0. A namespace
+    /// is removed when it is empty. An object with finalizers is removed when the last finalizer is removed.
     pub(super) fn delete(&mut self, key: &Key, grace: Option<u64>) -> Result<Value, Refusal> {
         let object = self.get(key)?;
         let ends_later = is_bound(key, object) && grace != Some(0);

@@ -22,7 +22,8 @@ use super::kinds::Kind;
 use super::selector::Selector;
 use super::store::{Change, Store};
 
-/// Duration of a watch without a timeout. The real API server chooses a duration of 30 to 60 minutes.
+/// Duration of a watch for which the client sets no timeout. The real API server chooses a duration of 30 to 60
+/// minutes.
 const UNASKED: Duration = Duration::from_secs(1800);
 /// Time between bookmarks.
 const BOOKMARK: Duration = Duration::from_secs(60);

@@ -158,7 +158,8 @@ pub(super) fn measure_runs() -> Result<OwnedFd> {
 /// `attr` must have the layout of the kernel's `union bpf_attr` for this command. Addresses in `attr` must be valid
 /// during the call.
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: `attr` is a live value of the given size; the caller guarantees the rest.
+    // SAFETY: `attr` is a live value of the given size. The caller guarantees the layout of `attr` and valid addresses
+    // in it.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,

@@ -48,7 +48,7 @@ impl Counted {
         self.ebb.pid()
     }
 
-    /// Returns the number of requests counted or excluded since the start.
+    /// Returns the number of requests that `ebb watch` has counted or excluded since its start.
     ///
     /// # Panics
     /// If `ebb watch` has ended.
@@ -58,8 +58,8 @@ impl Counted {
             .unwrap_or_default()
             .as_secs_f64();
         let seen = &mut self.seen;
-        // Waits for the end of an interval that began after this call. Everything earlier is then in the lines read so
-        // far.
+        // Reads lines up to the first line whose interval began after this call. All earlier requests are then in the
+        // lines that have been read.
         self.ebb
             .await_line("the next line of ebb watch", SOON, |line| {
                 *seen += line.requests + line.excluded;

@@ -28,12 +28,12 @@ use super::{
 const PATH: &str = "/small";
 
 /// The load at which the added latency is measured: `RATE` requests per second in total, shared by `CONNECTIONS`
-/// connections. Each variant can serve far more.
+/// connections. Each variant can serve far more requests per second.
 const RATE: u32 = 1000;
 const CONNECTIONS: u32 = 10;
 
-/// Bounds of the results: maximum added latency in ms, minimum ratio of the door's rate to the queue-proxy's, maximum
-/// memory in MiB.
+/// Bounds of the results: maximum added latency in ms, minimum ratio of the rate through `ebb-test-door` to the rate
+/// through the queue-proxy, maximum memory of `ebb-test-door` in MiB.
 const ADDED_MS: f64 = 0.2;
 const TIMES_QUEUE_PROXY: f64 = 3.0;
 const MEMORY_MIB: f64 = 200.0;
@@ -41,7 +41,7 @@ const MEMORY_MIB: f64 = 200.0;
 /// Number of requests that are queued to measure their memory.
 const HELD: usize = 10_000;
 
-/// Time limit for starting, and for queueing ten thousand requests. Both take seconds on a loaded machine.
+/// Time limit until ten thousand requests are queued. The queueing takes seconds on a loaded machine.
 const SOON: Duration = Duration::from_secs(60);
 
 /// Latency, throughput and memory of the activator
@@ -66,15 +66,16 @@ struct Results {
     /// Median latency at 1000 requests per second, in ms.
     direct_p50_ms: f64,
     door_p50_ms: f64,
-    /// Difference of the latencies through the door and without it, in ms: the median of the turns.
+    /// Difference of the latencies through `ebb-test-door` and directly to nginx, in ms: the median of the turns.
     added_p50_ms: f64,
     /// Requests per second at saturation.
     direct_rate: f64,
     door_rate: f64,
     queue_proxy_rate: Option<f64>,
-    /// Ratio of the door's rate to the queue-proxy's rate: the median of the turns. `None` without a queue-proxy.
+    /// Ratio of the rate through `ebb-test-door` to the rate through the queue-proxy: the median of the turns. `None`
+    /// without a queue-proxy.
     times_queue_proxy: Option<f64>,
-    /// Resident memory of the door, in MiB: without queued requests, and with [`HELD`] queued requests.
+    /// Resident memory of `ebb-test-door`, in MiB: without queued requests, and with [`HELD`] queued requests.
     memory_idle_mib: f64,
     memory_held_mib: f64,
 }
@@ -310,7 +311,8 @@ fn answer(stream: &mut TcpStream) -> Result<()> {
     }
 }
 
-/// Returns the memory of a door without backends, in MiB, as (without queued requests, with [`HELD`] queued requests).
+/// Returns the memory of an `ebb-test-door` without backends, in MiB, as (without queued requests, with [`HELD`] queued
+/// requests).
 fn held() -> Result<(f64, f64)> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;

@@ -193,7 +193,8 @@ mod tests {
                 attach_type: 1,
             }))
         );
-        // First a link that is not on a cgroup, then a file of something other than a BPF object.
+        // `parse` returns `None` for a link that is not on a cgroup, and for a file descriptor of anything other than a
+        // BPF object.
         assert_eq!(Described::parse("link_type:\tperf\nprog_id:\t1\n"), None);
         assert_eq!(Described::parse("pos:\t0\nflags:\t02\n"), None);
     }

@@ -12,7 +12,7 @@ use super::nginx;
 /// nginx and `ebb-sample` in a common cgroup.
 #[derive(Debug)]
 pub(super) struct Site {
-    // The order of the fields matters: they are dropped in this order.
+    // Fields are dropped in the order of their declaration: the servers end before their cgroup is removed.
     nginx: Nginx,
     sample: Sample,
     cgroup: TestCgroup,

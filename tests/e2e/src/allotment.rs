@@ -17,7 +17,7 @@ use super::{Api, SYSTEM};
 /// If no port is free.
 pub(super) fn allotted_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Concurrent test runs begin at different ports.
+    // Concurrent test runs begin the search at different ports, so that they rarely choose the same port.
     let begin = PORTS.start() + (std::process::id() % 9_000) as u16;
     std::iter::repeat_with(|| begin + NEXT.fetch_add(1, Ordering::Relaxed))
         .take_while(|port| PORTS.contains(port))

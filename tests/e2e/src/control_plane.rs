@@ -158,7 +158,7 @@ impl ControlPlane {
         let api = Api::new(&self.url(), ADMIN);
         eventually("a ready API server", STARTS_WITHIN, || {
             let ready = api.get("/apis/apps/v1/deployments").is_ok();
-            // The default RBAC roles are written after the port opens.
+            // The API server writes the default RBAC roles after it has opened its port, so the test waits for them.
             let roles = api
                 .get("/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin")
                 .is_ok();

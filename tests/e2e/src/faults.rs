@@ -25,7 +25,7 @@ const UNDER_WAY: usize = 64;
 /// The fault that the relay causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// No fault: all bytes pass at once.
+    /// No fault: all bytes are forwarded immediately.
     Open,
     /// Responses are delayed by this time.
     Late(Duration),
@@ -88,7 +88,7 @@ impl ApiWay {
         self.shared.mode.send_replace(mode);
     }
 
-    /// Freezes the existing connections permanently; new connections work.
+    /// Freezes the existing connections permanently. New connections are not frozen.
     pub fn freeze(&self) {
         let next = self.shared.next.load(Ordering::SeqCst);
         self.shared.frozen_below.send_replace(next);

@@ -28,8 +28,8 @@ use super::api::{Api, path};
 use super::cgroup::Tree;
 use super::{SYSTEM, runtime, server_port, start_process};
 
-/// Label of these nodes. In a cluster with other nodes too, the `nodeSelector` of pods that must run as processes names
-/// it.
+/// Label of the nodes whose pods are processes. If the cluster has other nodes too, pods that must run as processes
+/// have a `nodeSelector` with this label.
 pub const LABEL: &str = "test/processes";
 /// Pod annotation: the time that the pod's server takes to start, such as `2s`.
 pub const START_DELAY: &str = "test/start-delay";
@@ -310,7 +310,8 @@ fn begin(
     shared.pods().insert(uid.clone(), running.clone());
     let (api, shared) = (api.clone(), Arc::clone(shared));
     async move {
-        // The pod is first reported as running and not ready. An agent may count its requests from now on.
+        // The pod is first reported as running and not ready. From this report on, an agent can find the pod and count
+        // its requests.
         report(&api, &running, &id, false).await;
         while TcpStream::connect(address).is_err() {
             time::sleep(Duration::from_millis(5)).await;

@@ -105,7 +105,7 @@ pub(crate) fn server_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 12_000;
     const PORTS: u16 = 20_000;
-    // Concurrent test runs begin at different ports.
+    // Concurrent test runs begin the search at different ports, so that they rarely choose the same port.
     let begin = std::process::id().wrapping_mul(97) % u32::from(PORTS);
     loop {
         let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -140,8 +140,8 @@ impl Proxy {
         self.shared.endpoints(&service, Instant::now() + LATE)
     }
 
-    /// Returns the time since which a Service has had pods without interruption, by the API server; `None` if the
-    /// Service has no pods now.
+    /// Returns the time since which a Service has had pods without interruption, according to the API server; `None` if
+    /// the Service has no pods now.
     #[must_use]
     pub fn pods_since(&self, namespace: &str, service: &str) -> Option<Instant> {
         let service = (namespace.to_owned(), service.to_owned());
@@ -187,7 +187,7 @@ impl State {
         {
             known.endpoints.push((Instant::now() + LATE, endpoints));
         }
-        // Only the newest 8 versions are kept.
+        // Only the newest 8 versions of a slice's endpoints are kept.
         let past = known.endpoints.len().saturating_sub(8);
         known.endpoints.drain(..past);
     }

@@ -1,9 +1,9 @@
 //! Simulated nodes: their pods are API objects without processes, and their agents report the concurrency that a test
 //! sets.
 //!
-//! Simulated nodes allow more pods than a machine can run as processes. A pod bound to one of these nodes is running
-//! and ready at once; a deleted pod is removed at once. The concurrency of an app is spread evenly over its ready pods,
-//! without jitter, so that the autoscaler's decisions are exactly predictable.
+//! Simulated nodes allow more pods than a machine can run as processes. A pod bound to one of these nodes is reported
+//! as running and ready immediately; a deleted pod is removed immediately. The concurrency of an app is spread evenly
+//! over its ready pods, without jitter, so that the autoscaler's decisions are exactly predictable.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ use super::follow::{Following, follow};
 use super::report::{Line, trust};
 use super::{Autoscaler, Cluster, SYSTEM, runtime};
 
-/// Label of the simulated nodes. The `nodeSelector` of pods that must be simulated names it.
+/// Label of the simulated nodes. Pods that must be simulated have a `nodeSelector` with this label.
 pub const LABEL: &str = "test/simulated";
 /// Pod annotation: a pod with this annotation never becomes ready.
 pub const NEVER_READY: &str = "test/never-ready";
@@ -194,7 +194,7 @@ impl Simulated {
         self
     }
 
-    /// Starts the agents' reports. All counts begin at 0 now.
+    /// Starts the agents' reports. At the time of this call, all counts are 0.
     pub fn report(&self) {
         let now = self.shared.now();
         let mut state = self.shared.state();
@@ -307,7 +307,7 @@ fn seen(
     entry.ready = ready && !ends;
     let class = pod.annotations().get("autoscaling.knative.dev/class");
     entry.counted = class.is_some_and(|class| class == "ebb.dev");
-    // The send fails only after the simulated nodes have been dropped.
+    // An error is ignored: the send fails only after the simulated nodes have been dropped.
     if ends {
         let _ = kubelet.send(Do::End(pod));
     } else if !known && !ready {

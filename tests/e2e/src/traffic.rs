@@ -26,7 +26,8 @@ const NOBODY: Duration = Duration::from_millis(10);
 /// A running client load. Dropping it ends the load.
 pub struct Traffic {
     shared: Arc<Shared>,
-    /// Number of busy workers: the workers with a lower number send requests, the others are idle.
+    /// Number of busy workers. A worker whose number is lower than this value sends requests; the other workers are
+    /// idle.
     busy: watch::Sender<usize>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -134,7 +135,7 @@ impl Drop for Traffic {
 
 impl Shared {
     async fn work(self: Arc<Self>, number: usize, mut busy: watch::Receiver<usize>) {
-        // This loop runs until the task is aborted or the sender of `busy` is dropped.
+        // This loop ends when the task is aborted or the sender of `busy` is dropped.
         while busy.wait_for(|busy| number < *busy).await.is_ok() {
             self.in_flight.fetch_add(1, Ordering::AcqRel);
             // `busy` is read again after the increment. Otherwise a request could start after `await_all_answered` saw

@@ -20,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[Case::new(
 const PODS: u32 = 110;
 /// The promised maximum CPU use of an idle agent, as a share of one core.
 const SHARE: f64 = 0.01;
-/// The promised maximum of the agent's anonymous memory, MiB. The note also prints the whole resident memory.
+/// The promised maximum of the agent's anonymous memory, MiB. The printed note also contains the whole resident memory.
 const MEMORY: f64 = 20.0;
 /// Time limit until all pods are counted, long because 110 processes start slowly on a loaded machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);

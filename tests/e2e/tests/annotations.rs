@@ -1,4 +1,4 @@
-//! The effects of valid and invalid annotations.
+//! Annotations of a workload: opting out, invalid values, pods that cannot be counted, and recommend mode.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn bad() {
     traffic.set(40);
     app.assert_stays(1, A_WHILE);
     assert_eq!(app.view()["mode"], "not_scaled");
-    // After the annotation is corrected, the workload is scaled.
+    // After the annotation is corrected, the autoscaler must scale the workload.
     let mended = json!({"spec": {"template": {"metadata": {"annotations": {"autoscaling.knative.dev/target": "10"}}}}});
     world.api().merge(&app.path(), &mended).unwrap();
     app.await_replicas(SOON, |replicas| replicas >= 4);

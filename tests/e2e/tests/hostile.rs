@@ -29,7 +29,8 @@ const HOSTILE: &str = "hostile";
 /// The promised upper bound of the ratio of a measurement with the hostile objects to the same measurement without
 /// them.
 const AT_MOST: f64 = 1.2;
-/// Length of an owner's name, bytes. With this name, an object is only slightly smaller than etcd's limit.
+/// Length of an owner's name, bytes. An object that contains a name of this length is only slightly smaller than etcd's
+/// limit.
 const NAME: usize = 900 << 10;
 const READY_WITHIN: Duration = Duration::from_secs(300);
 /// The lease duration, short because the test waits until the lease expires.
@@ -57,7 +58,7 @@ struct Strength {
 fn strength() -> Strength {
     let (workloads, nodes, phases, phase, rate) = match full() {
         // A real API server with one etcd creates about 500 objects per second for one client. The double could create
-        // all objects at once, which no real API server can.
+        // all objects immediately, which no real API server can.
         true => (1_000, 50, 10, Duration::from_secs(60), 500),
         false => (300, 30, 2, Duration::from_secs(5), 4_000),
     };
@@ -75,15 +76,16 @@ fn strength() -> Strength {
     }
 }
 
-/// Measurements of the other workloads in one phase.
+/// The measurements of one phase.
 #[derive(Debug, Default)]
 struct Shown {
     /// Seconds from sending a report to its response, median and 99th percentile. The autoscaler responds after it has
     /// added the report to the windows and decided.
     report_p50: f64,
     report_p99: f64,
-    /// Seconds that the autoscaler itself takes for a report and the decisions that it causes: the mean, from its own
-    /// histogram. The times above include the double and the senders, which share the CPUs of this machine.
+    /// Seconds that the autoscaler itself takes for a report and the decisions that it causes: the mean, from the
+    /// autoscaler's histogram. `report_p50` and `report_p99` also include the time of the API server double and of the
+    /// senders of reports, which share the CPUs of this machine.
     in_autoscaler: f64,
     /// Duration of a scrape in seconds, and size of its response in bytes.
     scrape: f64,
@@ -100,7 +102,7 @@ fn costs_nothing() {
     let strength = strength();
     let cluster = Cluster::large(ordinary(&strength));
     let double = cluster.as_double().expect("it is the double");
-    // Activators are allowed, so that the autoscaler watches Services too.
+    // `ACCOUNT` allows activators, so that the autoscaler watches Services too.
     let options = [ACCOUNT, "--lease-duration", LEASE];
     let mut replicas = ["first", "second"].map(|name| {
         let replica = Autoscaler::launch(&cluster, name, &options);
@@ -132,7 +134,7 @@ fn costs_nothing() {
         let decided = decided(&replicas[0]);
         (decided == strength.workloads).then_some(())
     });
-    // The windows fill in this time.
+    // In this time, the windows of the ordinary workloads fill.
     thread::sleep(Duration::from_secs(10));
     let (mut calm, mut under) = (Vec::new(), Vec::new());
     let (mut calm_takes_over, mut under_takes_over) = (Duration::ZERO, Duration::ZERO);
@@ -432,7 +434,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
     let mut objects = Vec::new();
     let annotations = opted_in(&[]);
     let named = |name: String| json!({"name": name, "namespace": HOSTILE});
-    // T3: each Service's selector matches all Deployments.
+    // Case T3: each Service's selector matches all Deployments.
     let labels = json!({"app": "all"});
     for number in 0..strength.at_zero {
         let name = format!("zero-{number}");
@@ -446,7 +448,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         }));
     }
-    // T5: Services with a thousand ports each.
+    // Case T5: Services with a thousand ports each.
     for number in 0..strength.services {
         let ports = (0..strength.ports)
             .map(|port| json!({"name": format!("p{port}"), "port": port + 1, "targetPort": 8080}));
@@ -470,7 +472,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
         })
     };
     let reference = |api: String, kind: &str, name: String, uid: String| json!({"apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true});
-    // T4: owners' names almost as long as the API server accepts.
+    // Case T4: pods whose owners' names are almost as long as the API server accepts.
     for number in 0..strength.long {
         let name = format!("{}{number}", "n".repeat(NAME));
         let owner = reference(
@@ -485,7 +487,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             json!("a".repeat(255 << 10)),
         ));
     }
-    // T8: owners that cannot exist.
+    // Case T8: pods whose owners cannot exist.
     for number in 0..strength.odd {
         let uid = format!("odd-{number}");
         let owner = match number % 2 {

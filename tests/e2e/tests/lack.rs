@@ -47,7 +47,7 @@ fn old_kernel() {
     old_kernel_in(&shared());
 }
 
-/// Runs the test of a kernel that is too old on this cluster.
+/// Runs, on this cluster, the test of a kernel that is too old.
 pub(crate) fn old_kernel_in(world: &World) {
     says(world, &OLD, "KernelTooOld", "needs Linux 5.10");
 }
@@ -75,7 +75,7 @@ fn says(world: &World, wrapper: &[&str], reason: &str, words: &str) {
         "{metrics}"
     );
     assert!(agent.log().contains(words), "{}", agent.log());
-    // The agent keeps running, and stays healthy.
+    // The agent must keep running: 2 s later it must still be healthy.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(agent.get("/healthz").map(|(status, _)| status), Some(200));
 }

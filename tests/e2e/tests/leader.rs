@@ -35,8 +35,8 @@ fn killed_under_load() {
     );
     while !standby.is_leading() {
         assert!(app.replicas() >= before, "scaled down while nobody led");
-        // The leader renews the lease at intervals of 2/15 of the lease duration, and candidates check the lease at the
-        // same interval.
+        // The leader renews the lease, and candidates check the lease, at intervals of 2/15 of the lease duration. So a
+        // candidate must lead before 3/2 of the lease duration are over.
         assert!(
             killed.elapsed() < LEASE * 3 / 2,
             "nobody leads after {:?}",
@@ -46,7 +46,7 @@ fn killed_under_load() {
     }
     let took = killed.elapsed();
     app.assert_within(before - 1..=before + 1, Duration::from_secs(6));
-    // The new leader scales the workload down.
+    // The load ends, and the new leader must scale the workload down.
     traffic.set(0);
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();

@@ -17,8 +17,8 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(6);
 pub(crate) const BUCKET: Duration = Duration::from_secs(1);
 /// The concurrency that one pod carries with the target of [`crate::world::TEN`].
 pub(crate) const CARRIES: f64 = 7.0;
-/// The share of a load that the autoscaler certainly knows. A report may be 0.5 s late before missing values are filled
-/// in. Until then, 0.5 s of the window of 6 s (8 %) look idle.
+/// The share of a load that the autoscaler knows with certainty. Before the autoscaler fills in values of a missing
+/// report, the report may be 0.5 s late. In this time, 0.5 s of the window of 6 s (8 %) seem to be without load.
 const EXACT: f64 = 0.9;
 
 /// Returns the minimum number of pods that a load requires, at the time `ended` after its end. The average over the

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
     let code = ebb_fixtures::main(
         [
-            // Long tests that run in parallel with other tests come first.
+            // Long tests that run in parallel with other tests are started first.
             matrix::CASES,
             silent::CASES,
             outage::CASES,

@@ -48,7 +48,7 @@ fn away_and_back() {
     assert!(!world.replica().is_leading(), "it stepped down in time");
     world.cluster.come_up();
     world.replica().await_leading();
-    // 10 s = a window of 6 s + two decision intervals of 2 s each.
+    // The test observes the replicas for 10 s: a window of 6 s + two decision intervals of 2 s each.
     app.assert_within(before - 1..=before + 1, Duration::from_secs(10));
     assert_eq!(world.replica().pid(), pid);
     if app.replicas() == before {

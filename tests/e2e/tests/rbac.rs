@@ -197,7 +197,8 @@ fn everything(world: &World) {
         traffic
     };
     traffic.assert_all_ok();
-    // The autoscaler sends an Event, and later the same Event again.
+    // The invalid mode makes the autoscaler send an Event. The mode is corrected and made invalid again, so the
+    // autoscaler sends the same Event again.
     let app = world.app("rights", "bad", 1, &[("ebb.dev/mode", "nonsense")]);
     app.await_event("InvalidAnnotations");
     for (mode, refused) in [(Value::Null, false), ("nonsense".into(), true)] {
@@ -208,13 +209,14 @@ fn everything(world: &World) {
             ((app.view()["mode"] == "not_scaled") == refused).then_some(())
         });
     }
-    // The autoscaler needs another certificate, and the published certificate authority was changed by another client.
+    // The replica `other` needs a certificate with another host name, and the test has overwritten the published
+    // certificate authority. Both cause requests that need permissions.
     let authority = path("v1", "ConfigMap", SYSTEM, "ebb-autoscaler-ca");
     let changed = json!({"data": {"ca.crt": "nonsense"}});
     world.api().merge(&authority, &changed).unwrap();
     let other = Autoscaler::start(&world.cluster, "other", &["--tls-names", "localhost,other"]);
     other.finish();
-    // An agent cannot count, so it sends an Event.
+    // An agent on a kernel that is too old cannot count, so it sends an Event.
     crate::lack::old_kernel_in(world);
 }
 

@@ -44,6 +44,6 @@ fn hpa() {
             "theirs",
         ))
         .unwrap();
-    // Without the other autoscaler, Ebb scales the workload at once, because the windows are already filled.
+    // Without the other autoscaler, Ebb scales the workload immediately, because the windows are already filled.
     app.await_replicas(SOON, |replicas| replicas >= 4);
 }

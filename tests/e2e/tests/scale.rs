@@ -65,8 +65,8 @@ fn two_side_by_side() {
         busy.view()["stable"].as_f64().unwrap(),
         calm.view()["stable"].as_f64().unwrap(),
     );
-    // A pod that is younger than the window counts only for the part of the window in which it existed, so the averages
-    // have upper margins.
+    // A pod that is younger than the window counts only for the part of the window in which it existed. This raises the
+    // averages, so the upper bounds are above the loads of 28 and 3.
     assert!((20.0..=30.0).contains(&busy_load), "{busy_load}");
     assert!((2.0..=3.2).contains(&calm_load), "{calm_load}");
     to_busy.assert_all_ok();
@@ -89,7 +89,8 @@ fn each_revision_by_its_own_share() {
     note(format!("70/30 split of 50 clients: {many} and {few} pods"));
 }
 
-/// Two of about five pods answer long requests. When the short requests end, exactly the other pods are removed.
+/// Two of about five pods answer long requests. When the short requests end, exactly the pods without long requests
+/// must be removed.
 fn pods_in_use_stay() {
     let world = shared();
     let app = world.app("in-use", "web", 1, &[FAST, TEN]);

@@ -105,7 +105,7 @@ fn only_agents() {
         refused == 401 && why.contains("expired"),
         "{refused}: {why}"
     );
-    // The log of rejected reports is rate-limited, so the log must not contain each rejection.
+    // The log of rejected reports is rate-limited: for 20 rejections, it must have at most one line.
     for _ in 0..20 {
         status(&world, None, &empty);
     }
@@ -131,7 +131,7 @@ fn own_pods() {
         .iter()
         .find(|pod| pod.namespace == "foreign")
         .expect("a pod of this test");
-    // The node on which the pod does not run.
+    // `other` is the node on which the pod does not run.
     let other = world
         .kubelet
         .nodes()
@@ -166,16 +166,16 @@ fn too_much_and_too_slow() {
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let token = agent_token(world.api(), "node-a");
     block_on(async {
-        // A report with a body of 100 MiB and its Content-Length.
+        // Sends a report with a body of 100 MiB. The autoscaler must refuse the report by its Content-Length.
         let mut line = Line::connect(Arc::clone(&trust), ABROAD, port)
             .await
             .unwrap();
         match line.post(Some(&token), vec![b' '; 100 << 20]).await {
             Ok((status, _)) => assert_eq!(status, 413),
-            // The server closed the connection before the whole body was sent.
+            // The autoscaler closed the connection before the whole body was sent, which is correct too.
             Err(error) => assert!(!error.is_timeout(), "{error}"),
         }
-        // A request head that arrives one byte at a time.
+        // Sends a request head one byte at a time. The autoscaler must close the connection within 40 s.
         let begun = Instant::now();
         let mut stream = tls(Arc::clone(&trust), ABROAD, port).await.unwrap();
         let mut ended = false;
@@ -196,7 +196,7 @@ fn too_much_and_too_slow() {
             "{:?}",
             begun.elapsed()
         );
-        // A request whose body never arrives completely.
+        // Sends only the first byte of a request's body. The autoscaler must answer with 408 within 40 s.
         let begun = Instant::now();
         let mut stream = tls(trust, ABROAD, port).await.unwrap();
         let head = format!(

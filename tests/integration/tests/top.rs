@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case::beside("top::a_terminal_that_only_prints_is_printed_on", &[], dumb),
 ];
 
-/// Less than the five seconds for which `ebb top` waits for a response: a key must take effect before.
+/// Less than the five seconds for which `ebb top` waits for a response: a key must take effect within this time.
 const BEFORE_THE_ANSWER: Duration = Duration::from_secs(4);
 /// Terminal sequences that switch to the alternate screen (`ENTER`) and back (`LEAVE`).
 const ENTER: &str = "\x1b[?1049h";

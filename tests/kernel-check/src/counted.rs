@@ -128,7 +128,7 @@ impl Counted {
         self.sample_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// Like `sample`, at another address.
+    /// Starts `ebb-sample` in this cgroup, like `sample`, but at this address.
     pub(super) fn sample_at(&self, address: impl Into<IpAddr>) -> Sample {
         let sample = Sample::start(Place::at(&self.cgroup, address));
         // `Sample::start` opens a connection to see whether the server listens. Waits until this connection is closed.
@@ -145,7 +145,7 @@ impl Counted {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Returns the counter's rare events in all checks so far.
+    /// Returns the numbers of rare events, such as connections that became opaque, in all checks that have run.
     pub(super) fn events(&self) -> Events {
         let mut counter = counter();
         let counter = counter.as_mut().expect("the programs are loaded");

@@ -26,7 +26,7 @@ const QUEUE: u32 = 10_000;
 pub(super) struct Faults {
     pub(super) lost: u32,
     pub(super) doubled: u32,
-    /// Packets that are not delayed: each overtakes the packets that are delayed by `delay`.
+    /// Percentage of the packets that are not delayed: each of them overtakes the packets that are delayed by `delay`.
     pub(super) hurried: u32,
     pub(super) delay: Duration,
 }

@@ -48,7 +48,7 @@ impl Options {
 struct Results {
     requests: Vec<requests::Figures>,
     packets: Vec<packets::Figures>,
-    /// Number of runs of Ebb's programs while only the other pod was loaded. It must be 0.
+    /// Number of runs of Ebb's programs while only the pod with empty programs was loaded. It must be 0.
     runs_for_others: u64,
 }
 

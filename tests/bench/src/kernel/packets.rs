@@ -1,4 +1,5 @@
-//! The time per packet inside a body, and per packet without data. One long body consists only of such packets.
+//! The time of the kernel programs per packet of a body, and per packet without data. The transfer of one long body
+//! contains only these two kinds of packets.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const BOUND: f64 = 1.3;
 
 pub(super) const NAMES: [&str; 2] = ["download", "upload"];
 
-/// A direction of a long body, and its turns so far.
+/// A direction of a long body, and the results of the turns that have been measured.
 pub(super) struct Row {
     name: &'static str,
     way: Way,
@@ -41,7 +42,7 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
         .collect()
 }
 
-/// Medians of the turns.
+/// Medians of the results of the turns, for one direction of a long body.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) packet: &'static str,

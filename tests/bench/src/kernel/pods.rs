@@ -64,7 +64,7 @@ impl Pod {
         let before = self.runs()?;
         load.run(address, seconds)?;
         let after = self.runs()?;
-        // nginx counts the second query too, so 1 is subtracted.
+        // The second query of nginx's request count is a request that nginx counts too, so 1 is subtracted.
         let requests = nginx::requests(nginx)? - asked - 1;
         Ok(Cost {
             hooks: after - before,
@@ -89,7 +89,7 @@ impl Pod {
 
 /// One pod that Ebb counts, and one pod whose programs do nothing.
 pub(super) struct Pods {
-    // The order of the fields matters: they are dropped in this order.
+    // Fields are dropped in the order of their declaration: programs are detached before the cgroups are removed.
     watch: Counted,
     _empty: Empty,
     counted: Pod,
@@ -98,7 +98,7 @@ pub(super) struct Pods {
     _measuring: OwnedFd,
 }
 
-/// The result of the pod with Ebb's programs, and of the pod with empty programs.
+/// The results of one turn: of the pod with Ebb's programs, and of the pod with empty programs.
 pub(super) struct Turn<T> {
     pub(super) ours: T,
     pub(super) empty: T,
@@ -139,8 +139,8 @@ impl Pods {
         let before = self.watch.requests();
         let ours = load(&self.counted)?;
         let counted = self.watch.requests() - before;
-        // The connections of Ebb's pod have ended, so any further run of Ebb's programs would be for packets of the
-        // other pod.
+        // The connections of Ebb's pod have ended, so any further run of Ebb's programs would be for packets of the pod
+        // with empty programs.
         let idle = self.counted.runs()?;
         let empty = load(&self.bare)?;
         self.runs_for_others += (self.counted.runs()? - idle).total().count;
@@ -151,7 +151,7 @@ impl Pods {
         })
     }
 
-    /// Returns the number of runs of Ebb's programs while only the other pod was loaded.
+    /// Returns the number of runs of Ebb's programs while only the pod with empty programs was loaded.
     pub(super) fn runs_for_others(&self) -> u64 {
         self.runs_for_others
     }

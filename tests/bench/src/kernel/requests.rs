@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{load::Load, median::median};
 
-/// Maximum time of a whole request, in units of two runs of an empty program. It comes from the design, whose aim is 4.
+/// Maximum time of a whole request, in units of two runs of an empty program. The bound is from the design, whose aim
+/// is 4.
 const BOUND: f64 = 5.0;
 
 /// Minimum share of the requests that must have been counted; with fewer, the result would not be the cost of counting.
@@ -58,7 +59,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
-/// A kind of request, and its turns so far.
+/// A kind of request, and the results of the turns that have been measured.
 pub(super) struct Row {
     kind: Kind,
     turns: Vec<Turn<Cost>>,
@@ -76,7 +77,7 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
         .collect()
 }
 
-/// Medians of the turns.
+/// Medians of the results of the turns, for one kind of request.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) row: &'static str,
@@ -133,7 +134,7 @@ impl Row {
             two_empty_ns: over(|turn| turn.empty.one_of_each()),
             ratio: over(|turn| turn.ours.per_request() / turn.empty.one_of_each()),
             at_most: self.kind.at_most,
-            // Ebb also counted the two queries of the server's count, so 2 is subtracted.
+            // The server's request count is queried twice in a turn, and Ebb counts both queries, so 2 is subtracted.
             counted: over(|turn| (turn.counted as f64 - 2.0) / turn.ours.requests as f64),
         }
     }

@@ -1,5 +1,5 @@
-//! The CPU time of everything that takes part in a request. Servers are measured by their cgroups, and the client as a
-//! child process that has ended. The kernel charges its time for a packet to one of these.
+//! The CPU time of a request: of the servers, measured by their cgroups, and of the client, measured as a child process
+//! that has ended. The kernel charges its CPU time for a packet to a server or to the client.
 
 use std::{fs, path::Path, time::Duration};
 

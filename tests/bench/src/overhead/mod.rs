@@ -1,5 +1,5 @@
-//! `cargo xtask bench overhead`: how much the counter slows a server down for its clients, and how much Knative's
-//! sidecar does, if it is given.
+//! `cargo xtask bench overhead`: how much the counter slows a server down for its clients. If a Knative queue-proxy (a
+//! sidecar) is given, its slowdown is measured too.
 //!
 //! One server gets the same load in three variants: bare, counted by Ebb, and behind the sidecar. The variants are
 //! measured in turn, and the order changes with each turn, so that disturbances on the machine affect all of them.
@@ -23,8 +23,8 @@ use turns::{Figures, Outcome, Turns};
 /// The default interval of `ebb watch`. With it, `ebb watch` wakes up once a second, as an agent does.
 const INTERVAL: &str = "1s";
 
-/// Seconds of unmeasured load before each measured load. They end the effects of a previous pause, or of the start of
-/// Ebb.
+/// Seconds of unmeasured load before each measured load. This load makes the measured load independent of a previous
+/// pause and of the start of Ebb.
 const WARM_UP: u32 = 1;
 
 /// Throughput and latency of a server: bare, counted, and behind a queue-proxy
@@ -72,7 +72,8 @@ const WORKS: [Work; 2] = [
         path: "/?burn=1",
         server: |site| site.sample().address(),
         throughput: 0.995,
-        // About two dozen requests are queued at a time, so the latency depends on the queue. It has no bound.
+        // About two dozen requests are queued at a time, so the latency depends on the length of the queue. Therefore
+        // the latency has no bound.
         p99: None,
     },
 ];

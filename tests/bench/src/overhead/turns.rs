@@ -17,14 +17,14 @@ pub(super) struct Outcome {
     pub(super) cpu: f64,
 }
 
-/// The results of one turn: the same load on each variant, within minutes.
+/// The results of one turn: the same load on each variant, one variant after the other within minutes.
 struct Turn {
     bare: Outcome,
     counted: Outcome,
     behind_proxy: Option<Outcome>,
 }
 
-/// The turns so far.
+/// The results of all turns that have been measured.
 #[derive(Default)]
 pub(super) struct Turns(Vec<Turn>);
 
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn neighbours_in_time_are_compared() {
         let mut turns = Turns::default();
-        // The machine becomes slower by half from turn to turn. The ratio of the measurements of a turn does not
-        // change.
+        // In each turn, the machine has half the speed of the previous turn. The ratio of the two rates of a turn is
+        // always 0.96.
         for (number, speed) in [1000.0, 500.0, 250.0].into_iter().enumerate() {
             let none: Option<fn() -> Result<Outcome>> = None;
             let bare = || Ok(outcome(speed, 1.0));

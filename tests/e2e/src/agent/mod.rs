@@ -115,7 +115,7 @@ impl Agent {
         replicas: &[&Autoscaler],
     ) -> Self {
         let mut urls: Vec<_> = replicas.iter().map(|replica| replica.url()).collect();
-        // One URL reaches all replicas that share a name.
+        // Replicas that share a host name have the same URL, which the agent must get only once.
         urls.dedup();
         let cgroups = kubelet.cgroup_root();
         let real = Real::new(wrapper, cluster, &cgroups, node, &urls);
@@ -138,7 +138,8 @@ impl Agent {
         &self.node
     }
 
-    /// Pauses the agent, as if its node were cut off from the network. A real agent keeps its state.
+    /// Stops the agent (SIGSTOP), as if its node were cut off from the network. A real agent keeps its state; a
+    /// stand-in ends.
     pub fn silence(&self) {
         match &*self.kind() {
             Some(Kind::Real(process)) => process.signal(Signal::SIGSTOP),
@@ -202,7 +203,7 @@ impl Agent {
         }
     }
 
-    /// Resumes a real agent after [`Self::silence`]; a stand-in stays stopped.
+    /// Resumes a real agent after [`Self::silence`]. A stand-in has ended, and does not report again.
     pub fn wake(&self) {
         if let Some(Kind::Real(process)) = &*self.kind() {
             process.signal(Signal::SIGCONT);

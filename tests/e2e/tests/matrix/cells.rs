@@ -50,8 +50,8 @@ impl Cell {
         self.replicas <= 1
     }
 
-    /// Returns the concurrency of the cell, if its pods are simulated: midway between the loads for one pod fewer and
-    /// for all pods.
+    /// Returns the concurrency of the cell, if its pods are simulated: midway between the maximum load of one pod fewer
+    /// and the maximum load of all pods.
     pub(super) fn load(self) -> f64 {
         (f64::from(self.replicas) - 0.5) * CARRIES
     }
@@ -92,9 +92,10 @@ pub(super) struct Seen {
 pub(super) struct Times {
     /// Time from which the replicas are checked.
     pub(super) from: Instant,
-    /// Time at which the load of the cells without traffic ended, or could first be known to have ended.
+    /// Time at which the load of the cells without traffic ended. If Ebb did not count the load: the first time at
+    /// which it could know that there is no load.
     pub(super) idle: Instant,
-    /// Whether the cells without traffic had a load before.
+    /// Whether Ebb counted a load of the cells without traffic before `idle`.
     pub(super) loaded_before: bool,
     /// Whether the autoscaler scales the workloads after the scenario.
     pub(super) scaled: bool,

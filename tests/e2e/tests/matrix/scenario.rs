@@ -24,11 +24,12 @@ pub(super) enum Scenario {
     OptOut,
     /// The only autoscaler replica is killed and restarts.
     Restart,
-    /// The leading autoscaler replica is killed, and a standby takes over.
+    /// The leading autoscaler replica is killed, and a standby becomes the leader.
     Failover,
     /// The leading autoscaler replica is stopped (SIGSTOP) for this number of seconds, while a standby runs.
     Stopped(u64),
-    /// Existing connections to the API server freeze; new ones work.
+    /// Existing connections to the API server freeze: they stay open, but no byte passes through them. New connections
+    /// are not frozen.
     Frozen,
     /// Each response of the API server is delayed by 2 s.
     Slow,
@@ -38,7 +39,7 @@ pub(super) enum Scenario {
 
 /// The lease duration. Stops of 1 s and 5 s are shorter than the lease, stops of 20 s and 60 s are longer.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
-/// The promised time within which a silent watch is noticed.
+/// The promised time within which the autoscaler notices that its watches deliver no more events.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 /// Waiting time after a scenario: a window (6 s) and two decision intervals (2 s each). An autoscaler that acted on
 /// missing data would scale down within this time.
@@ -148,7 +149,7 @@ fn stopped(world: &mut World, time: Duration) -> Vec<String> {
         thread::sleep(Duration::from_millis(50));
     }
     leader.signal(Signal::SIGCONT);
-    // This time is longer than any write that was pending may take.
+    // This time is longer than any pending write of the old leader can take.
     thread::sleep(Duration::from_secs(5));
     // The standby must lead after at most twice the lease duration: the lease expires after its duration, and
     // candidates check it more often. The rest allows for a loaded machine.
@@ -189,8 +190,8 @@ fn writes(world: &World, credential: &str, since: Timestamp) -> Vec<String> {
         .collect()
 }
 
-/// Raises the minimum scale of the canary Deployment. Returns a violation if the autoscaler does not follow `within`
-/// this time.
+/// Raises the minimum scale of the canary Deployment. Returns a violation if the autoscaler does not raise the replicas
+/// `within` this time.
 fn canary(world: &World, pods: u64, within: Duration) -> Option<String> {
     let at = path("apps/v1", "Deployment", NAMESPACE, CANARY);
     let least = json!({"autoscaling.knative.dev/min-scale": pods.to_string()});

@@ -27,7 +27,7 @@ pub(super) enum Order {
     AutoscalerFirst,
 }
 
-/// Name of a Deployment that a test changes to check that the autoscaler follows.
+/// Name of a Deployment that a test changes to check that the autoscaler adjusts its replicas.
 pub(super) const CANARY: &str = "canary";
 /// Time limit for the cluster to become steady: some hundreds of objects take long on a loaded machine.
 const SETTLES_WITHIN: Duration = Duration::from_secs(150);

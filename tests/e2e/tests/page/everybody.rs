@@ -38,7 +38,7 @@ pub(super) fn accessible() {
             found["passed"]
         ));
     }
-    // The time that the chart displays can be changed with the keyboard only.
+    // The keyboard alone must suffice to change the time that the chart displays.
     browser.eval("document.getElementById('moment').focus()");
     for _ in 0..30 {
         browser.key("ArrowLeft");
@@ -48,7 +48,7 @@ pub(super) fn accessible() {
         SOON,
         "/\\d\\d:\\d\\d/.test(document.getElementById('moment').getAttribute('aria-valuetext'))",
     );
-    // A text describes the chart for people who cannot see it.
+    // A text must describe the chart for people who cannot see it.
     browser.await_true(
         "the chart in words",
         SOON,

@@ -22,7 +22,7 @@ pub(super) fn run() {
         SOON,
         "Number(document.querySelector('#figures dd').textContent) >= 4",
     );
-    // `ebb top` shows the same data from the same port.
+    // `ebb top` must show the same data from the same port.
     let mut top = ebb::command(["top", &format!("http://{page}"), "--once"]);
     let output = top.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -64,7 +64,8 @@ impl Fired<'_> {
 
 pub(super) fn alerts() {
     let world = World::with(&["first"], &["--lease-duration", "6s"]);
-    // `other` is an autoscaler that leads in another cluster. The agent `torn` reports to both autoscalers.
+    // The agent `torn` reports to the autoscaler of this cluster and to `other`, which leads in another cluster. So two
+    // autoscalers claim to be the leader, and an alert must fire.
     let elsewhere = Cluster::double();
     let other = Autoscaler::start(&elsewhere, "other", &[]);
     let both = [world.replica(), &other];

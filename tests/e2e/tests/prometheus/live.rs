@@ -15,7 +15,8 @@ use super::server::{Prometheus, jobs};
 use crate::world::{FAST, FIVE, TEN, World};
 
 const NAMESPACE: &str = "board";
-/// Pause that gives the annotations' queries data: their `offset` of 15 s, and time for a scrape.
+/// Pause after which the queries of the dashboards' annotations have data: 15 s for the `offset` of these queries, and
+/// 2 s for a scrape.
 const OFFSET: Duration = Duration::from_secs(17);
 
 pub(super) fn queries() {

@@ -17,7 +17,7 @@ pub(super) fn rules() -> Vec<Value> {
         .collect()
 }
 
-/// Returns the text of the rule file without `for`, so that alerts fire at once and not after minutes.
+/// Returns the text of the rule file without `for`, so that alerts fire immediately and not after minutes.
 pub(super) fn at_once() -> String {
     let text = std::fs::read_to_string(file(RULES)).unwrap();
     let lines = text

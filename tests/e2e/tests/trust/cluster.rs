@@ -67,7 +67,7 @@ fn p1_opt_in_keeps_20() {
     let at = path("apps/v1", "Deployment", "opt-in", "web");
     light.api().merge(&at, &patch).unwrap();
     light.assert_never_below("opt-in", "web", 20, LONG);
-    // By now, the autoscaler knows the load, so it may scale down after the load ends.
+    // The autoscaler has measured the load before, so it must scale down when the load ends.
     let ended = light.nodes.load("opt-in", "web", 0.0);
     light.await_replicas("opt-in", "web", SOON, 1);
     light.assert_fell_with_its_load("opt-in", "web", for_pods(20), ended);

@@ -156,7 +156,8 @@ fn t2_slices() {
             .unwrap();
         await_event(api, namespace, "EndpointSlice", name, "ForeignSlice");
     }
-    // A client in the victim's namespace changes Ebb's slice; the API server permits changes of labels and endpoints.
+    // A client in the victim's namespace changes Ebb's slice: the API server permits changes of labels and endpoints.
+    // Ebb must revert the changes.
     let good = slice_of(&zero, "t2-victim");
     let edit = json!({
         "metadata": {"labels": {"kubernetes.io/service-name": "other"}},

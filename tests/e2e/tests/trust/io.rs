@@ -129,7 +129,7 @@ fn p5_a_server_that_never_answers() {
     three(&light, "silent");
     way.set(Mode::Silent);
     let silent = Instant::now();
-    // The load ends, but the autoscaler must not scale down by outdated objects.
+    // The load ends, but the autoscaler must not scale down on the basis of outdated objects.
     light.nodes.load("silent", "web", 0.0);
     let stale = eventually("told that nothing is heard", SOON, || {
         let (code, _) = status(light.replica(), "/healthz")?;
@@ -146,7 +146,7 @@ fn p5_a_server_that_never_answers() {
     assert!(!light.replica().is_leading(), "stepped down by its clock");
     let age = age_of_pods(light.replica());
     assert!(age > 29.0, "{age}");
-    // The load returns; the autoscaler learns this only from the agents' reports.
+    // The load begins again; the autoscaler can know it only from the agents' reports.
     light.nodes.load("silent", "web", for_pods(3));
     thread::sleep(Duration::from_secs(5));
     way.set(Mode::Open);
@@ -233,13 +233,13 @@ fn p6_a_leader_that_was_stopped() {
 
 fn p7_somebody_else_changes_replicas() {
     // Delay of the API server's responses. It is shorter than the time limit of a write. It is longer than a report
-    // interval, so that the autoscaler decides before it receives the change.
+    // interval, so that the autoscaler decides before it receives the replicas that another client has written.
     const LATE: Duration = Duration::from_secs(2);
     let (light, way) = over(|cluster| ApiWay::to(&cluster.url()));
     three(&light, "meanwhile");
     let replica = light.replica();
     let at = path("apps/v1", "Deployment", "meanwhile", "web");
-    // From now on, the autoscaler receives changes 2 s late, so it decides on outdated replicas.
+    // From this call on, the autoscaler receives changes 2 s late, so it decides on the basis of outdated replicas.
     way.set(Mode::Late(LATE));
     let changed = Instant::now();
     let nine = json!({"spec": {"replicas": 9}});
@@ -250,7 +250,7 @@ fn p7_somebody_else_changes_replicas() {
         (metric(replica, sample) >= 1.0).then_some(())
     });
     way.set(Mode::Open);
-    // The next decision is based on the replicas that the other client has written.
+    // The next decision must be based on the replicas that the other client has written.
     light.await_replicas("meanwhile", "web", SOON, 12);
     let history = light.scales.history("meanwhile", "web");
     let after: Vec<_> = history

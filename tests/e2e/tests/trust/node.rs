@@ -76,7 +76,7 @@ fn own_node() {
         assert_denied(list(&agent, other));
     }
     assert_denied(list(&cluster.api_as("ebb-agent"), own));
-    // The configuration limits no other account.
+    // The authorization configuration must restrict only the agents' accounts.
     let autoscaler = cluster.api_as("ebb-autoscaler");
     list(&autoscaler, "").expect("all pods are its business");
 }

@@ -109,7 +109,7 @@ fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
         json!({"metadata": {"annotations": {"theirs": "2"}}}),
         json!({"metadata": {"annotations": {"theirs": null}}}),
         json!({"metadata": {"annotations": {"another": "1"}}}),
-        // A permitted change together with a change that is not permitted.
+        // This patch contains a permitted change and a change that is not permitted, so it must be denied as a whole.
         json!({"metadata": {"annotations": {COST: "1", "another": "1"}}}),
         json!({"metadata": {"annotations": {COST: "1"}}, "spec": image["spec"]}),
     ] {
@@ -118,7 +118,7 @@ fn only_the_cost(everybody: &Api, account: &Api, pod: &str) {
     let status = json!({"status": {"phase": "Failed"}});
     assert_forbidden(account.merge(&format!("{pod}/status"), &status));
     assert_forbidden(account.delete(pod));
-    // The policy limits no other account.
+    // The policy must not restrict other accounts.
     everybody.merge(pod, &image).expect("an administrator");
 }
 
@@ -162,7 +162,7 @@ fn slices() {
     }
     let empty = account.merge(&own, &json!({"endpoints": []}));
     empty.expect("its job");
-    // The account may revert changes that another client made to Ebb's slice.
+    // The account must be able to revert changes that another client made to Ebb's slice.
     let at_own = format!("{own}?fieldManager=ebb-autoscaler&force=true");
     let apply = || {
         let slice = of_ours("web-ebb", 20_000);
@@ -176,7 +176,7 @@ fn slices() {
         assert_ne!(back["metadata"]["labels"][label], "another");
     }
     account.delete(&own).expect("its job");
-    // The account cannot change slices of another manager, even if they have the name of Ebb's slice.
+    // The account must not be able to change slices of another manager, even if they have the name of Ebb's slice.
     for name in ["web-abcde", "web-ebb"] {
         everybody.apply(&slice("slices", name, "web", THEIRS, 8_080));
         let taken = json!({"metadata": {"labels": {MANAGED_BY: OURS}}});
@@ -240,7 +240,8 @@ fn secrets() {
         assert_forbidden(account.create(&all, &token));
         assert_forbidden(account.get(&all));
     }
-    // The account cannot change its own Secret to the type of Secret into which the API server writes a token.
+    // The account must not be able to change its own Secret to the type of Secret into which the API server writes a
+    // token.
     let own = path("v1", "Secret", SYSTEM, "ebb-autoscaler-tls");
     let mut secret = account.get(&own).expect("its own");
     secret["type"] = token["type"].clone();

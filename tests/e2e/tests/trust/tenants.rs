@@ -109,11 +109,12 @@ fn t1_never_reported() {
     light.assert_fell_with_its_load("victim", "web", 2.5 * CARRIES, ended);
 }
 
-/// Length of an owner's name, bytes. With this name, an object is only slightly smaller than etcd's limit.
+/// Length of an owner's name, bytes. An object that contains a name of this length is only slightly smaller than etcd's
+/// limit.
 const NAME: usize = 900 << 10;
-/// Maximum growth of the autoscaler's memory, MiB, by ten pods with such owners. Reading their 9 MiB takes several
-/// times this memory, and the allocator keeps a part. A copy of the name in each metric and each Event would take
-/// hundreds of MiB.
+/// Maximum growth of the autoscaler's memory, MiB, by ten pods whose owners have names of [`NAME`] bytes. Reading these
+/// 9 MiB takes several times this memory, and the allocator keeps a part. A copy of the name in each metric and each
+/// Event would take hundreds of MiB.
 const COSTS: f64 = 64.0;
 
 fn t4_long_names() {
@@ -131,7 +132,7 @@ fn t4_long_names() {
             .create("/api/v1/namespaces/evil/pods", &pod)
             .unwrap();
     }
-    // The victim is still scaled.
+    // The autoscaler must still scale the victim's workload.
     light.nodes.load("victim", "web", 2.5 * CARRIES);
     light.await_replicas("victim", "web", SOON, 3);
     std::thread::sleep(WINDOW);

@@ -68,7 +68,7 @@ pub(crate) async fn get(pick: impl Pick, path: String) -> Result<Answer, String>
         .map_err(|_| "no answer".to_owned())?
 }
 
-/// Sends `count` requests at once.
+/// Sends `count` requests concurrently.
 pub(crate) fn many(
     count: usize,
     pick: &(impl Pick + Clone),

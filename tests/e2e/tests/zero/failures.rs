@@ -47,7 +47,7 @@ pub(super) fn pod_never_ready() {
     let zero = shared();
     let app = zero.app("never-ready", "web", &[(START_DELAY, "1s")]);
     app.await_zero();
-    // Pods that start from now on do not become ready during the test.
+    // With a start delay of 1 h, new pods do not become ready during the test.
     let (namespace, name) = app.names();
     let never = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "1h"}}}}});
     let at = path("apps/v1", "Deployment", namespace, name);
@@ -70,7 +70,7 @@ pub(super) fn pod_never_ready() {
         "reason=\"waited-too-long\"",
     );
     assert_eq!(counted as u64, 3);
-    // After the template is corrected, the workload serves.
+    // After the template is corrected, the workload must serve requests.
     let mended = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {START_DELAY: "0s"}}}}});
     zero.world.api().merge(&at, &mended).unwrap();
     assert_all_ok(&all(vec![one(&app.pick(), "/")]));
@@ -103,7 +103,7 @@ pub(super) fn activator_killed() {
         cut.iter().all(|answer| answer.is_err()),
         "an answer of somebody else: {cut:?}"
     );
-    // The other activator has queued and answered about half of the requests.
+    // The activator that was not killed has queued and answered about half of the requests.
     assert!((60..=140).contains(&ok.len()), "{} answered", ok.len());
     let alone = |app: &App<'_>| {
         let activators = app.endpoints().activators;
@@ -111,7 +111,7 @@ pub(super) fn activator_killed() {
     };
     eventually("out of the slice", TO_ZERO, || alone(&app).then_some(()));
     let out = killed.elapsed();
-    // The remaining activator scales the workload up from zero without the other.
+    // The remaining activator alone must scale the workload up from zero.
     app.await_zero();
     assert_all_ok(&all(many(10, &app.pick(), "/")));
     let restarted = Instant::now();
@@ -132,7 +132,8 @@ pub(super) fn activator_killed() {
     ));
 }
 
-/// A terminating activator is first removed from the EndpointSlices, and answers requests that arrive in the meantime.
+/// A terminating activator is first removed from the EndpointSlices. Until it ends, it answers the requests that still
+/// arrive.
 pub(super) fn activator_restarted() {
     let zero = shared();
     let app = zero.app("restarted", "web", &[]);

@@ -11,7 +11,8 @@ use super::world::{TO_ZERO, shared};
 const REQUESTS: usize = 40;
 const EACH: Duration = Duration::from_millis(50);
 
-/// At most one pod and one request at a time: concurrent requests take at least the sum of their durations.
+/// The Service has at most one pod, which gets one request at a time. So concurrent requests take at least the sum of
+/// their durations.
 pub(super) fn one_at_a_time() {
     let zero = shared();
     let app = zero.app_behind(

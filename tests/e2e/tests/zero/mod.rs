@@ -48,7 +48,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// Sends this number of requests at once to the endpoints of a Service.
+/// Sends this number of requests concurrently to the endpoints of a Service.
 ///
 /// # Panics
 /// If a request is not answered with 200.

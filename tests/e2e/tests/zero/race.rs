@@ -63,7 +63,8 @@ struct Outcome {
 
 fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
     let mut outcome = Outcome::default();
-    // Estimated time from the end of a request to the write of zero replicas: the measurement of the last round.
+    // Estimated time from the end of a request to the write of zero replicas. It is first an assumption, and then the
+    // time measured in the last round.
     let mut idle = Duration::from_secs(9);
     let mut last = one_request(app, &mut outcome);
     for round in 0..rounds {
@@ -78,7 +79,8 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             scale.map(|(_, at)| at)
         };
         let until = last + TO_ZERO;
-        // A request that must be after the write waits until the write is seen, and then for `offset`.
+        // A request that must come after the write of zero replicas is sent `offset` after the watch has reported the
+        // write.
         let mut ordered = zero_since(last);
         while Instant::now() < until {
             ordered = zero_since(last);
@@ -97,7 +99,7 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             idle = ordered - last;
         } else {
             outcome.before += 1;
-            // The request was earlier than the write by an unknown time, so the estimate is increased.
+            // The request came before the write of zero replicas, by an unknown time, so the estimate is increased.
             idle += Duration::from_millis(100);
         }
         last = one_request(app, &mut outcome);

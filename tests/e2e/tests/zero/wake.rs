@@ -1,4 +1,4 @@
-//! Scale-up from zero: the first request, and a thousand requests at once.
+//! Scale-up from zero: the first request, and a thousand concurrent requests.
 
 use std::time::{Duration, Instant};
 

@@ -70,8 +70,8 @@ fn http1() {
         "{report}"
     );
     let url = format!("http://{to}/?bytes=1000");
-    // curl of Debian 12 cannot send a second request on a cleartext HTTP/2 connection to any server, so HTTP/2 gets one
-    // URL.
+    // curl of Debian 12 cannot send a second request on a cleartext HTTP/2 connection to any server. So curl fetches
+    // only one URL over HTTP/2.
     for (options, urls) in [
         (&["--http1.1"][..], 2),
         (&["--http1.0"], 2),
@@ -89,7 +89,7 @@ fn http1() {
     assert!(head.contains("200") && head.contains("1000"), "{head}");
     let chunked = curl(&[], &[format!("{url}&chunked=1")]);
     assert_eq!((chunked[0].status, chunked[0].bytes), (200, 1000));
-    // curl waits for `100 Continue`, and prints a message if it stops waiting for it.
+    // curl waits for `100 Continue` before it sends the body. The verbose output must show that curl received it.
     let upload = Client::start(
         "curl",
         &[

@@ -199,7 +199,8 @@ fn from_zero() {
     assert_eq!(door["held_ever"], 20);
     assert!(door["held_integral"].as_u64() > Some(0));
 
-    // The activator leaves the request path: open connections continue to work, and the port stays open.
+    // The activator leaves the request path of the Service. Requests on open connections must still be answered, and
+    // the port stays open.
     world.write(&slice(
         "web-ebb",
         "ebb.dev",
@@ -246,7 +247,7 @@ fn leaves() {
         let last = world.autoscaler.last.lock().expect("sound");
         (last["leaving"] == true).then_some(())
     });
-    // The activator keeps serving until all nodes have removed the activator from their endpoints.
+    // A terminating activator must keep serving until all nodes have removed it from their endpoints.
     assert_eq!(ask(world.activator.door).response(), 200);
     assert_eq!(slow.response(), 200);
     assert!(

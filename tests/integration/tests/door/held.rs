@@ -23,9 +23,9 @@ pub(super) const CASES: &[Case] = &[
 
 /// The promised number of queued requests. The test queues fewer if the system's limit of file descriptors is too low.
 const HELD: u64 = 10_000;
-/// The maximum memory of the door with [`HELD`] queued requests, in MiB.
+/// The maximum memory of `ebb-test-door` with [`HELD`] queued requests, in MiB.
 const MEMORY: f64 = 200.0;
-/// The maximum memory that the door still uses after the queued requests were answered, in MiB.
+/// The maximum memory of `ebb-test-door` after the queued requests were answered, in MiB.
 const LEFT: f64 = 80.0;
 /// File descriptors that this process needs besides its connections, with a margin.
 const SPARE: u64 = 500;
@@ -39,7 +39,8 @@ fn ask(to: SocketAddr) -> Wire {
 fn memory() {
     let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
-    // The door needs two file descriptors per request: one for the client, and one for the connection to the server.
+    // `ebb-test-door` needs two file descriptors per request: one for the client, and one for the connection to the
+    // server.
     let count = HELD.min(most / 2 - SPARE);
     let mut front = Front::start(&[]);
     let before = front.memory();
@@ -69,11 +70,11 @@ fn memory() {
     );
 }
 
-/// 6 000 requests with 60 KB of headers each. Without a budget, the door would use 658 MB for them.
+/// Sends 6 000 requests with 60 KB of headers each. Without a budget, `ebb-test-door` would use 658 MB for them.
 fn t11_long_heads() {
     /// The budget for queued requests, in MiB: three fifths of 600 MiB, the memory limit in the deployment.
     const BUDGET: usize = 360;
-    /// Memory that the door needs besides the budget, in MiB: the program itself, refusals in flight, and the
+    /// Memory that `ebb-test-door` needs besides the budget, in MiB: the program itself, refusals in flight, and the
     /// allocator's overhead.
     const FIXED: f64 = 60.0;
     const CLIENTS: u64 = 6_000;
@@ -106,7 +107,8 @@ fn t11_long_heads() {
         "{held} held, {refused} refused"
     );
     assert!(memory < BUDGET as f64 + FIXED, "{memory} MiB");
-    // Now a server exists: every queued request is answered, and every refused request has already got a response.
+    // The server is added only after all requests have arrived. Now every queued request must be answered; every
+    // refused request has already got a response.
     let cgroup = TestCgroup::new();
     let sample = Sample::start(&cgroup);
     front.add(1, sample.address());
@@ -163,7 +165,7 @@ fn killed() {
         assert_eq!(wire.drain(), 0, "bytes from a door that is dead");
     }
     going_on.join().expect("the other door went on");
-    // A new door can listen at the address of the killed door, and works.
+    // A new `ebb-test-door` must be able to listen at the address of the killed one, and to forward requests.
     let again = Front::of(sample.address(), &["--listen", &dies.address().to_string()]);
     assert_eq!(ask(again.address()).response(), 200);
 }
@@ -177,8 +179,8 @@ fn server_killed() {
     let mut within = Wire::connect(front.address());
     within.get("/?bytes=1000000&drip=50", "");
     assert!(within.header().starts_with("HTTP/1.1 200"));
-    // Waits until the server has received both requests: the door would send a request that the server has not received
-    // to another server.
+    // Waits until the server has received both requests: `ebb-test-door` would send a request that the server has not
+    // received to another server.
     eventually("both at the server", SOON, || {
         (sample.stats().in_flight == 2).then_some(())
     });

@@ -13,7 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("door::upload", &[], upload),
 ];
 
-/// The maximum growth of the door's memory, in MiB, for a body of any length.
+/// The maximum growth of the memory of `ebb-test-door`, in MiB, for a body of any length.
 const GROWTH: f64 = 16.0;
 
 fn size() -> u64 {
@@ -36,7 +36,8 @@ fn download() {
     bounded(&front, before, "down");
 }
 
-/// Starts a server that receives a body, slowly at first, and returns the number of bytes that it received.
+/// Starts a server that receives one body and answers with the number of bytes of this body. Returns the server's
+/// address.
 fn taker() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");

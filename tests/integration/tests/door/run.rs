@@ -39,7 +39,8 @@ fn burst() {
     run.finish();
 }
 
-/// Uses the README's example server. Its accept queue has room for only six connections.
+/// Runs the README's example server, whose accept queue has room for only six connections. All 200 concurrent requests
+/// must be answered.
 fn short_queue() {
     let server = ["python3", "-m", "http.server", "-b", "127.0.0.1", "{port}"];
     let run = Run::start(&["--target", "10"], &server);

@@ -1,12 +1,13 @@
-"""Clients on connections of their own whose segments arrive out of order.
+"""Clients whose TCP segments arrive out of order, each on a separate connection.
 
-The kernel sends no such segments on a loopback device, so they are made by hand and sent past TCP, with the addresses and
-numbers of a real connection (TCP_REPAIR of include/uapi/linux/tcp.h tells them). Root only.
+The kernel sends no out-of-order segments on a loopback device. So this program builds the segments itself and sends
+them on a raw socket, with the addresses and sequence numbers of a real connection. TCP_REPAIR of
+include/uapi/linux/tcp.h gives the sequence numbers. The program must run as root.
 
-Arguments: `hold` or `swap`, the server's port on 127.0.0.1, and how many connections.
-  hold: each has begun a request, and then sends 480 segments of one byte, with a gap before each.
-  swap: each sends one request in two halves, the second one first.
-Prints a line when all has been sent; ends with its standard input.
+Arguments: `hold` or `swap`, the server's port on 127.0.0.1, and the number of connections.
+  hold: each connection begins a request, and then sends 480 segments of one byte, with a gap before each segment.
+  swap: each connection sends one request in two halves, the second half first.
+Prints a line when everything has been sent. Ends when standard input is closed.
 """
 
 import socket
@@ -27,7 +28,7 @@ def option(connection, name, value):
 
 
 def numbers(connection):
-    """What it sends next, and what it has received."""
+    """Returns the sequence numbers of the next byte to send and of the next byte to receive."""
     option(connection, REPAIR, 1)
     found = []
     for queue in (SENT, RECEIVED):

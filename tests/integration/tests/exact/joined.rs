@@ -115,8 +115,8 @@ fn in_an_upload() {
     three_or_opaque(&mut watch);
 }
 
-/// Half of a header section is sent before the watch starts, and half afterwards. The counter cannot read this request;
-/// it may read the next one.
+/// Half of a header section is sent before the watch starts, and half afterwards. The counter cannot parse this
+/// request. The next three requests are counted, or the connection is opaque.
 fn in_a_head() {
     let (_cgroup, _server, mut wire, mut watch) = joined(|_, wire| {
         wire.send("GET / HTTP/1.1\r\nHost: te");
@@ -128,8 +128,8 @@ fn in_a_head() {
     three_or_opaque(&mut watch);
 }
 
-/// Sends ten more streams on an HTTP/2 connection that has already carried others. Either all ten are counted, or the
-/// connection is opaque; no other result is allowed.
+/// Sends ten more streams on an HTTP/2 connection that has already carried other streams. Either all ten are counted,
+/// or the connection is opaque; no other result is allowed.
 fn http2_joined(first: impl FnOnce(&mut H2) -> Vec<u32>) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);

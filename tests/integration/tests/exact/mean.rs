@@ -90,8 +90,8 @@ fn means(load: Load, time: Duration) -> (f64, f64) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);
     let mut watch = Watch::start(&cgroup, "250ms", &[]);
-    // The durations of the requests differ slightly. With equal durations, clients that begin at once would stay
-    // synchronised, and the oracle would depend on how fast the server accepts their requests.
+    // The durations of the requests differ slightly. With equal durations, clients that begin at the same time would
+    // stay synchronised, and the oracle would depend on how fast the server accepts their requests.
     let mut urls = tempfile::NamedTempFile::new().expect("a file");
     for sleep in (470..=530).step_by(3) {
         writeln!(urls, "http://{}/?sleep={sleep}", server.address()).expect("a list of URLs");

@@ -1,5 +1,5 @@
-//! Several clients, servers and protocols at once in one cgroup. Ebb's totals match the servers' totals, nothing stays
-//! in flight, and the kernel frees the memory of closed connections.
+//! Several clients, servers and protocols at the same time in one cgroup. Ebb's totals match the servers' totals,
+//! nothing stays in flight, and the kernel frees the memory of closed connections.
 
 use std::fs;
 

@@ -59,7 +59,8 @@ pub(crate) fn end() {
     shared::end();
 }
 
-/// Starts a server, watches it while `traffic` goes to it, and returns the totals once the last request has ended.
+/// Starts a server, watches it while `traffic` sends requests to it, and returns the totals once the last request has
+/// ended.
 #[track_caller]
 fn watched<S>(
     start: impl FnOnce(&TestCgroup) -> S,

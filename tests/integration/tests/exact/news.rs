@@ -25,8 +25,8 @@ pub(super) const CASES: &[Case] = &[
         not_seen("GET / HTTP/1.1\r\n\r\n", half, "st: test\r\n\r\n");
     }),
     Case::beside("exact::bytes_not_seen_make_opaque_http2", UNSEEN, || {
-        // The preface contains a SETTINGS frame. The parts after it form a HEADERS frame for stream 1 with `:method:
-        // GET`.
+        // The preface contains a SETTINGS frame. The two strings after the preface form a HEADERS frame for stream 1
+        // with `:method: GET`.
         let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
         not_seen(preface, "\0\0\x01\x01", "\x05\0\0\0\x01\x02");
     }),

@@ -44,7 +44,7 @@ pub(super) fn excluded(excluded: u64, answered: u64) -> Ends {
 }
 
 /// The maximum integral of excluded requests, in request-seconds, instead of exactly 0. A probe is part of the integral
-/// until its identifying field has been read, and a line may be written before.
+/// until its identifying field has been read, and `ebb watch` may print a line before that.
 const NOTHING: f64 = 0.02;
 
 #[track_caller]

@@ -94,7 +94,7 @@ fn connect() {
             let proxy = format!("http://{}", apache.address());
             let fetched = curl(&["-p", "-x", &proxy], &[&url; 20]);
             assert!(fetched.iter().all(|f| f.status == 200), "{fetched:?}");
-            // The test writes this CONNECT request itself, so that the tunnel stays open.
+            // The test sends a CONNECT request on a connection that it keeps open, so that the tunnel stays open.
             let mut wire = Wire::connect(apache.address());
             let target = nginx.address();
             wire.send(format!(

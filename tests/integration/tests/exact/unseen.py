@@ -1,10 +1,10 @@
-"""A server and its client, in one process, that have bytes of a connection in common which no packet has brought.
+"""A server and its client in one process. Both ends of their connection have bytes that no packet has carried.
 
-TCP's repair mode (TCP_REPAIR of include/uapi/linux/tcp.h), made for moving connections from one machine to another, lets
-a process say what its socket has received, and where its peer has got to.
+TCP's repair mode (TCP_REPAIR of include/uapi/linux/tcp.h) exists to move connections from one machine to another. In
+this mode, a process can set the sequence numbers of a socket, and put bytes into the receive queue of a socket.
 
-Arguments: the server's cgroup, and what the client sends, in hexadecimal: first of all, without a packet, and after that.
-Ends with its standard input.
+Arguments: the server's cgroup, and three byte strings in hexadecimal. The client sends the first and the third one; the
+server gets the second one without a packet. Ends when standard input is closed.
 """
 
 import os
@@ -40,7 +40,8 @@ def exactly(connection, size):
 cgroup = sys.argv[1]
 first, unseen, last = (bytes.fromhex(argument) for argument in sys.argv[2:])
 
-# A socket is of the cgroup in which it is made.
+# A socket belongs to the cgroup in which it is created. So the client's sockets are created before this process enters
+# the server's cgroup.
 client, moved = socket.socket(), socket.socket()
 with open(f"{cgroup}/cgroup.procs", "w") as procs:
     procs.write(str(os.getpid()))
@@ -50,7 +51,8 @@ server, _ = listener.accept()
 client.sendall(first)
 exactly(server, len(first))
 
-# The client's end moves to another socket, which has sent so much more.
+# Moves the client's end of the connection to another socket, whose next sequence number is higher by the length of
+# `unseen`.
 option(client, REPAIR, 1)
 sent, received = position(client, SENT), position(client, RECEIVED)
 window = client.getsockopt(socket.IPPROTO_TCP, REPAIR_WINDOW, WINDOW_SIZE)
@@ -66,7 +68,7 @@ option(moved, QUEUE_SEQ, signed(received))
 moved.connect(listener.getsockname())
 option(moved, REPAIR_WINDOW, window)
 
-# And the server's has received it.
+# Puts `unseen` into the receive queue of the server's socket.
 option(server, REPAIR, 1)
 option(server, REPAIR_QUEUE, RECEIVED)
 server.sendall(unseen)

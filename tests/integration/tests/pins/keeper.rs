@@ -48,7 +48,7 @@ pub(super) struct Reading {
 }
 
 /// A running `ebb-test-pins`, which counts with pins. Dropping this value kills the process with SIGKILL; the pins
-/// stay.
+/// remain.
 pub(super) struct Keeper {
     ebb: Ebb<Line>,
     first: Line,
@@ -70,7 +70,7 @@ impl Keeper {
         &self.first
     }
 
-    /// Returns the first reading from now on that satisfies `wanted`.
+    /// Returns the first reading that is printed after this call and satisfies `wanted`.
     #[track_caller]
     pub(super) fn until(&mut self, what: &str, wanted: impl Fn(&Reading) -> bool) -> Reading {
         // Discards lines that were printed before this call.

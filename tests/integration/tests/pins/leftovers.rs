@@ -146,7 +146,7 @@ fn half_a_pod() {
         assert_eq!((first.adopted, first.dropped, first.counted), (0, 1, 1));
         let _ = server.stats();
         let reading = new.until("the request", |reading| reading.completed == 1);
-        // The request is counted once, and by the current exclusion rules.
+        // The request must be counted once, and by the current exclusion rules.
         assert_eq!((reading.started, reading.excluded), (1, 0));
         assert_eq!(
             list(&pod(pins)),
@@ -165,8 +165,8 @@ fn gone() {
         let cgroup = TestCgroup::new();
         Keeper::start(pins, Some(&cgroup), &[]).kill();
         drop(cgroup);
-        // The kernel releases the links of a removed cgroup with a delay. An agent that starts before the release
-        // adopts the links.
+        // The kernel releases the links of a removed cgroup with a delay. A process that starts before the release
+        // adopts the links, so the test starts processes repeatedly.
         eventually("the links are released", RELEASED_WITHIN, || {
             let new = Keeper::start(pins, None, &[]);
             let first = new.first();
@@ -188,7 +188,7 @@ fn detached() {
         assert_eq!((keeper.first().adopted, keeper.first().counted), (1, 0));
         assert_eq!(list(&layout(pins).join("pods")), [""; 0]);
         keeper.kill();
-        // The counters of a reused pod slot begin at zero.
+        // The counters of a reused pod slot must begin at zero.
         let keeper = Keeper::start(pins, Some(&cgroup), &[]);
         assert_eq!(keeper.first().adopted, 0);
         assert_eq!(keeper.first().reading().started, 0);
@@ -206,7 +206,7 @@ fn in_use() {
             list(pins),
             [layout(pins).file_name().unwrap().to_str().unwrap()]
         );
-        // The lock ends with the process that holds it.
+        // The lock on the pins ends with the process that holds it, so the next process can start.
         first.kill();
         Keeper::start(pins, None, &[]).kill();
     });

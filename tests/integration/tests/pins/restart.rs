@@ -69,7 +69,7 @@ fn exchanged() {
     under_load(start, |pins, cgroup, number| {
         let build = format!("build{number}");
         let keeper = Keeper::start(pins, Some(cgroup), &["--build", &build]);
-        // The programs of all four links have been replaced.
+        // The new process must have replaced the programs of all four links.
         assert_eq!((keeper.first().adopted, keeper.first().exchanged), (1, 4));
         let builds = std::fs::read_dir(pins).expect("pins");
         let layout = builds.flatten().next().expect("a layout").path();
@@ -141,8 +141,8 @@ fn killed_early() {
         let timed = std::time::Instant::now();
         Keeper::start(pins, Some(&cgroup), &["--detach"]).kill();
         let start = timed.elapsed();
-        // Evenly spaced moments, from the start of the process to 10 % after the time at which it prints its first
-        // line.
+        // Processes are killed at evenly spaced moments, from the start of the process to 10 % after the time at which
+        // it prints its first line.
         let moment = |number: u32| start * 11 / 10 * number / moments;
         for number in 0..moments {
             // Each layout number has a new directory, so the process starts without pins.
@@ -164,8 +164,8 @@ fn killed_early() {
         load.stop();
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         assert_eq!(keeper.first().adopted, 1);
-        // The count is queried only now: clients that have closed may have sent requests that nginx had not read
-        // before.
+        // nginx's count is queried only after all connections have closed: clients that have closed may have sent
+        // requests that nginx had not read before.
         keeper.until("nothing in flight", |reading| reading.connections == 0);
         let after = server.requests();
         let reading = keeper.until("nothing in flight", |reading| reading.in_flight == 0);

@@ -87,7 +87,7 @@ fn side_by_side() {
             "{decision:?}"
         );
     }
-    // Neither the end of one run, nor the clean-up at the start of a third run, affects the other running one.
+    // Neither the end of one run, nor the clean-up at the start of a third run, affects the run that continues.
     busy.finish();
     with_replicas("1").finish();
     alive.assert_there();

@@ -127,8 +127,8 @@ fn ask(to: SocketAddr) {
     assert_eq!(wire.response(), 200);
 }
 
-/// Starts a run whose first replica, the trial, is an `ebb-sample` that starts at once. Later replicas first execute
-/// the shell command `later`.
+/// Starts a run whose first replica, the trial, is an `ebb-sample` that starts immediately. Later replicas first
+/// execute the shell command `later`.
 fn later(options: &[&str], later: &str) -> (Run, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let tried = folder.path().join("tried");

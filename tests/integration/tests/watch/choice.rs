@@ -25,7 +25,7 @@ fn excluded_path() {
         assert_eq!(wire.response(), 200);
         wire.get("/metrics?sleep=100", "");
         assert_eq!(wire.response(), 200);
-        // This path begins like the excluded path, but is a different path, so it is counted.
+        // This path begins like the excluded path, but is a different path, so it must be counted.
         wire.get("/metricsandmore", "");
         assert_eq!(wire.response(), 200);
         wire.get("/", "");

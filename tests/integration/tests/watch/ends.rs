@@ -95,8 +95,8 @@ fn pipelined() {
     }
     let totals = watch.settle();
     assert_eq!((totals.requests, totals.completed), (5, 5));
-    // All requests arrive at once, and the server answers them in order, so their times in flight are 0.2 + 0.4 + 0.6 +
-    // 0.8 + 1.0 = 3.0 request-seconds. A loaded machine can only make this longer.
+    // All requests arrive at the same time, and the server answers them in order, so their times in flight are 0.2 +
+    // 0.4 + 0.6 + 0.8 + 1.0 = 3.0 request-seconds. A loaded machine can only make this longer.
     assert!((2.95..3.6).contains(&totals.integral), "{totals:?}");
 }
 

@@ -99,7 +99,8 @@ fn against(listen: &str, load: impl FnOnce(std::net::SocketAddr)) {
     load(server.address());
     let line = watch.line_after(QUIET_AFTER);
     assert_eq!(line.in_flight, 0, "two seconds after the load");
-    // The count is queried only now: clients that have closed may have sent requests that nginx had not read before.
+    // nginx's count is queried only after the wait: clients that have closed may have sent requests that nginx had not
+    // read before.
     let after = server.requests();
     let totals = watch.settle();
     assert_eq!(

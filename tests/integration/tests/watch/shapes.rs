@@ -94,7 +94,7 @@ fn chunked() {
         wire.get(&format!("/?chunked=1&{DRIP}"), "");
         assert!(wire.header().contains("transfer-encoding: chunked"));
         assert!(wire.to_end() > 65_536);
-        // After the chunked response, the connection can be reused.
+        // The connection must be reusable after the chunked response, so the next request uses it too.
         wire.get(&format!("/?chunked=1&{DRIP}"), "");
         assert!(wire.to_end() > 65_536);
     });

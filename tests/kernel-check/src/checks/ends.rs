@@ -103,7 +103,7 @@ fn no_http() -> Verdict {
     let counted = Counted::new()?;
     let server = Scripted::pieces(counted.cgroup(), Then::Keep, &["hello"]);
     let mut wire = Wire::connect(server.address());
-    // These are the first bytes that a TLS client sends.
+    // These are the first bytes that a TLS client sends. The connection must become opaque, and count as one request.
     wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on\r\n\r\n");
     wire.take(5);
     let opaque = counted.until("it is opaque", |now| now.opaque == 1);
@@ -122,7 +122,7 @@ fn upgraded() -> Verdict {
     wire.get("/", "Connection: upgrade\r\nUpgrade: echo\r\n");
     wire.take(switch.len());
     for _ in 0..3 {
-        // These bytes look like requests, but are the payload of the upgraded connection.
+        // These bytes look like requests, but are the payload of the upgraded connection, so they must not be counted.
         wire.get("/", "");
         wire.take(switch.len());
     }

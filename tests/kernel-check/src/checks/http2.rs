@@ -71,7 +71,8 @@ fn many() -> Verdict {
 fn bodies() -> Verdict {
     let counted = Counted::new()?;
     let sample = counted.sample();
-    // These bytes look like HTTP/2 frames and HTTP/1 requests, but are the body of a request.
+    // These bytes look like HTTP/2 frames and HTTP/1 requests, but are the body of a request, so they must not be
+    // counted.
     let piece = Bytes::from(b"\0\0\0\x01\x25\0\0\0\x01GET / HTTP/1.1\r\n\r\n".repeat(500));
     block_on(async {
         let client = Http2::connect(sample.address()).await;
@@ -107,10 +108,10 @@ fn reset() -> Verdict {
             let begun = client.begin("/?bytes=1000000&drip=50", &[]).await;
             assert_eq!(counted.now().http2, 1);
             let mut body = begun.into_body();
-            // The client cancels the stream (RST_STREAM), because the response is dropped before its end.
+            // The client drops the response before its end, so it cancels the stream (RST_STREAM).
             drop(body.data().await);
             drop(body);
-            // The connection stays open and works.
+            // The connection must stay open after the reset: this request on the same connection must succeed.
             client.fetch("/", &[]).await;
             counted.until("the end of the stream", |now| now.http2 == 0);
         }

@@ -105,7 +105,7 @@ fn over_http1(address: SocketAddr) {
     }
 }
 
-/// Sends the requests on several streams at once, so that an overtaking packet belongs to another stream than the
+/// Sends the requests on several streams concurrently, so that an overtaking packet belongs to another stream than the
 /// overtaken one.
 async fn over_http2(address: SocketAddr) {
     const STREAMS: u64 = 4;

@@ -66,7 +66,7 @@ fn http2() -> Verdict {
         }
         Ok(counted)
     })?;
-    // The client has been dropped, and the connection closes when its last handle is dropped.
+    // All handles of the client have been dropped, so the connection closes, and nothing remains in flight.
     let count = counted.until("nothing is in flight", |count| count.in_flight == 0);
     let right = (count.started, count.completed) == (5, 5);
     let opaque = (count.started, count.completed) == (1, 1);

@@ -31,7 +31,8 @@ fn pinned() -> Verdict {
     }
     let _root = Root;
     let cgroup = TestCgroup::new();
-    // The server has no limit on the time between two requests, because loading the programs between them takes time.
+    // The scripted server closes no idle connection: the check loads the programs between two requests, which takes
+    // time.
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let server = Scripted::pieces(&cgroup, Then::Keep, &[response]);
 
@@ -46,14 +47,14 @@ fn pinned() -> Verdict {
     };
     ask();
     drop(counter);
-    // This request is sent while no process owns the counting.
+    // This request is sent while no process owns the counting, and must be counted too.
     ask();
     let (counter, found) = adopt(&Version::current());
     assert_eq!((found.adopted, found.exchanged), (1, 0), "{found:?}");
     assert_eq!(reading(&counter, &cgroup).started, 2);
     drop(counter);
 
-    // A new build with the same map layout: its programs replace the programs in the links.
+    // A new build with the same map layout adopts the pins: its programs replace the programs in the links.
     let other = Version {
         build: "another".to_owned(),
         ..Version::current()

@@ -46,8 +46,9 @@ fn load() -> Verdict {
         })
         .collect();
     loaded.sort();
-    // A kernel with `bpf_loop` must run the programs that use it. If it rejected one of them, only a line in the log
-    // would show it; this check turns that into a failure.
+    // A kernel with `bpf_loop` must run the programs that use it. If the kernel rejected one of these programs, the
+    // agent would use a program without loops, and only a line in the log would show it. This check turns that case
+    // into a failure.
     let in_place: Vec<_> = loaded
         .iter()
         .filter(|(name, _)| WITHOUT_LOOPS.contains(&&**name))
@@ -70,7 +71,7 @@ fn ids() -> Vec<u32> {
 }
 
 fn attach() -> Verdict {
-    // The second attachment shows that the first one left nothing behind that disturbs it.
+    // The second attachment must succeed too: the first one must leave nothing behind that disturbs it.
     for _ in 0..2 {
         drop(Counted::new()?);
     }

@@ -206,7 +206,8 @@ fn close_delimited() -> Verdict {
 pub(super) fn as_the_server_says(counted: &Counted, sample: &Sample, requests: u64) {
     let count = counted.at_rest();
     assert_eq!(count, Count::of(requests), "{:?}", counted.events());
-    // The query of the server's count is a request too, so it comes after the reading of Ebb's counts.
+    // The query of the server's count is a request too, so the server is queried only after Ebb's counts have been
+    // read.
     assert_eq!(
         count.started,
         sample.stats().requests,

@@ -59,7 +59,7 @@ fn from_node() {
 }
 
 /// Returns a body of 10 000 one-byte chunks. They fill the largest packets, because the kernel passes up to 64 KiB to
-/// the network at once.
+/// the network as one packet.
 fn many_chunks() -> String {
     format!("{}0\r\n\r\n", "1\r\nx\r\n".repeat(10_000))
 }

@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
         cut_short,
     ),
     Case::beside("exact::http1::pipeline_is_cut_off", EBB, || cut_off(7)),
-    // The reset ends the first of the 1 025 requests, and then the other 1 024 at once. The kernel programs must never
+    // The reset ends the first of the 1 025 requests, and then the other 1 024 together. The kernel programs must never
     // add 1 024 ends in one add, because readers could not distinguish 1 024 from 0 (see `PodCounters`).
     Case::beside("exact::http1::a_thousand_are_cut_off", EBB, || {
         cut_off(1025);
@@ -150,7 +150,8 @@ fn waits_for_the_rest(half: &str) {
             });
         },
     );
-    // When the client closes, the server may answer the incomplete request with 400 or 408.
+    // When the client closes, the server may answer the incomplete request with 400 or 408. So the request ends as
+    // aborted or as answered.
     let ends = totals.ends();
     assert_eq!(ends.aborted + ends.answered, 1, "{ends:?}");
     assert_eq!((ends.opaque, ends.excluded), (0, 0), "{ends:?}");

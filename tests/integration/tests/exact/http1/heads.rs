@@ -35,7 +35,7 @@ fn one_field() {
     long_heads(&format!("X-Long: {}\r\n", "l".repeat(KIB_16)));
 }
 
-/// 98 long fields: together with `Host` and `Content-Length` there are 100, the maximum that hyper accepts.
+/// Sends 98 long fields: together with `Host` and `Content-Length` there are 100, the maximum that hyper accepts.
 fn many_fields() {
     long_heads(&format!("X-Field: {}\r\n", "f".repeat(KIB_16 / 98)).repeat(98));
 }

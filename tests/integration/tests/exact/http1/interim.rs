@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Node sends three 103 responses at once, and the final response after 800 ms.
+/// Node sends three 103 responses immediately, and the final response after 800 ms.
 fn hints() {
     let totals = watched(
         |cgroup| Service::start(Script::Node, cgroup),

@@ -25,8 +25,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// All 64 requests are in flight at once and answered in order. Each request is in flight until the client receives its
-/// response, a moment after the server has sent the response.
+/// All 64 requests are in flight at the same time, and are answered in order. Each request is in flight until the
+/// client receives its response, a moment after the server has sent the response.
 fn sixty_four() {
     let mut waited = Duration::ZERO;
     let totals = watched(
@@ -51,8 +51,8 @@ fn sixty_four() {
     );
 }
 
-/// Sends 500 requests in one write: more than the counter can keep information about one by one. nginx accepts any
-/// number.
+/// Sends 500 requests in one write: more requests than the counter can store separately. nginx accepts a pipeline of
+/// any length.
 fn five_hundred() {
     let totals = watched(
         |cgroup| Nginx::start(cgroup),

@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// The client's receive buffer, in bytes: close to the kernel's minimum of about 2 KiB. The server's send buffer
-/// accepts 64 KiB at once.
+/// accepts a response of 64 KiB before the client reads.
 const ROOM: usize = 2_048;
 
 fn server_is_done() {
@@ -35,8 +35,8 @@ fn server_is_done() {
                 |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
             );
             assert_eq!(line.completed, 0);
-            // The server itself has finished the request. (The test queries the server only now, because the query is
-            // counted as a request too.)
+            // The server itself has finished the request. (The test queries the server only after the check of Ebb's
+            // counts, because Ebb counts the query too.)
             assert_eq!(server.stats().in_flight, 0);
             assert_eq!(wire.response(), 200);
             watch.until("ended when it was read", |totals, line| {

@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Sends `requests` requests for the same path: half of them one after the other, and then half at once.
+/// Sends `requests` requests for the same path: the first half one after the other, the second half concurrently.
 fn same(path: &str, requests: u64) {
     all_answered_by_h2(requests, |server, _| {
         let mut h2 = H2::connect(server.address());
@@ -111,7 +111,7 @@ fn goaway() {
     });
 }
 
-/// After its GOAWAY, the client opens no more streams; the server still answers the open streams.
+/// After its GOAWAY, the client opens no more streams; the server must still answer the open streams.
 fn client_goaway() {
     let totals = watched(
         |cgroup| Service::start(Script::Node2, cgroup),
@@ -126,8 +126,8 @@ fn client_goaway() {
     assert_eq!(totals.ends(), Ends::answered(4));
 }
 
-/// The client closes the connection while three streams have no response yet. The server would answer these three only
-/// after a fourth such request; one other stream has been answered.
+/// The client closes the connection while three streams have no response. The server would answer these three only
+/// after a fourth request for their path. A stream for another path has been answered.
 fn lost() {
     let totals = watched(
         |cgroup| Service::start(Script::Frames, cgroup),

@@ -1,5 +1,5 @@
 # Calls one method of grpc_server.py: grpc_client.py ADDRESS Unary|Server|Client|Both SECONDS
-# Prints how long the call took, in seconds.
+# Prints the duration of the call, in seconds.
 import sys, time
 import grpc
 

@@ -48,7 +48,7 @@ pub(super) const CASES: &[Case] = &[
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 /// Returns the expected ends. A stream that was reset has no status, so it counts as aborted. A stream that was
-/// answered before the reset stays answered.
+/// answered before the reset counts as answered.
 const fn ends(answered: u64, aborted: u64) -> Ends {
     Ends {
         answered,
@@ -149,7 +149,7 @@ fn by_server_after() {
     assert_eq!(totals.ends(), ends(6, 0));
 }
 
-/// Opens a thousand streams and resets each at once (rapid reset, CVE-2023-44487).
+/// Opens a thousand streams and resets each immediately (rapid reset, CVE-2023-44487).
 fn rapid() {
     let totals = watched(
         |cgroup| Sample::start(cgroup),

@@ -77,7 +77,7 @@ fn apache() {
     assert_eq!(totals.status.get("4xx"), Some(&1), "{totals:?}");
 }
 
-/// Downloads a large file ten times at once on one connection, in the frames that nginx chooses.
+/// Downloads a large file ten times concurrently on one connection, in the frames that nginx chooses.
 fn downloads() {
     let totals = watched(
         |cgroup| Nginx::start(cgroup),

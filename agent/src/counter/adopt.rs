@@ -84,7 +84,10 @@ impl Counter {
                     found.adopted += 1;
                 }
                 None => {
-                    tracing::info!(slot = pod.0, "the cgroup is deleted or only partly attached: no longer counted");
+                    tracing::info!(
+                        slot = pod.0,
+                        "the cgroup is deleted or only partly attached: no longer counted"
+                    );
                     let rules = self.read_rules(pod)?;
                     self.clear(pod, kept.some_cgroup(), &rules);
                     found.dropped += 1;

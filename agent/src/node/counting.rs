@@ -397,7 +397,7 @@ impl<M: Meter> Counting<M> {
             if !claimed.contains(&pod) {
                 info!(
                     ?pod,
-                    "no longer opted in: counting that an earlier agent began is stopped"
+                    "counting is stopped: an earlier agent began to count this cgroup, and no counted pod has the cgroup"
                 );
                 meter.detach(pod);
             }

@@ -62,7 +62,7 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
     tracing::warn!(
         path = %root.display(),
         mode = format!("{:04o}", found.mode() & 0o7777),
-        "others could open the directory of pins, and lock it; its mode is {MODE:04o} now"
+        "other users could open the directory of pins and lock it: Ebb has set the mode of the directory to {MODE:04o}"
     );
     Ok(directory)
 }

@@ -28,7 +28,7 @@ pub(super) struct Reports {
     senders: HashMap<Box<str>, Sender>,
 }
 
-/// Result of processing the counters of one pod.
+/// Result of processing the counters of one pod in a report.
 enum PodResult {
     Taken,
     /// The counters were accepted, and the workload needs a decision at once.

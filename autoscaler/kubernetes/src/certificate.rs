@@ -29,8 +29,10 @@ use super::ingest::tls::Pem;
 
 /// The manifest that installs the Secret and the ConfigMap.
 const MANIFEST: &str = "deploy/base/certificate.yaml";
-/// Name of the Secret. `CONFIG_MAP` is the name of the ConfigMap with the authority.
+/// Name of the Secret with the certificate of the autoscaler, the certificate of the authority that signed it, and the
+/// private keys of both certificates.
 const SECRET: &str = "ebb-autoscaler-tls";
+/// Name of the ConfigMap with the certificate of the authority, from which clients read it.
 const CONFIG_MAP: &str = "ebb-autoscaler-ca";
 /// Keys of the Secret. The first two keys are those of a Secret of type `kubernetes.io/tls`, which earlier versions
 /// created.

@@ -32,7 +32,7 @@ use crate::{
     workloads::Workloads,
 };
 
-/// Result of processing the metrics of one port.
+/// Result of processing the metrics of one proxied Service port in an activator's report.
 enum PortResult {
     Taken,
     Pressing(WorkloadId),

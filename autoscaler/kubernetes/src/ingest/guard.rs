@@ -46,7 +46,8 @@ impl Doorkeeper {
         }
     }
 
-    /// Admits a connection of a stranger and returns its place; `None` if a limit is reached.
+    /// Admits a new connection from `address`, whose sender is not authenticated yet (a stranger). Returns the place of
+    /// the connection in the limits; `None` if a limit is reached, so that the connection must be refused.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = counts.strangers_of.get(&address).copied().unwrap_or(0);

@@ -33,7 +33,7 @@ const BAD_REMEMBERED: usize = 500;
 
 type Answer = Result<Identity, Refusal>;
 
-/// The API server's answers by token.
+/// For each remembered token: the API server's last answer about the token, and the time of this answer.
 #[derive(Debug, Default)]
 pub(super) struct Remembered(Mutex<HashMap<Box<str>, Known>>);
 

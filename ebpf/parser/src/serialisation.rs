@@ -18,8 +18,8 @@ use crate::{
     window::{forget, set},
 };
 
-/// Maximum number of times that a CPU that has stored a segment checks whether the reading CPU has finished. All checks
-/// together take some microseconds: enough time to read a packet.
+/// Maximum number of checks in [`Turn::wait`], where a CPU that has stored a segment waits for the CPU that is reading
+/// the connection. All checks together take some microseconds: enough time for the other CPU to read a packet.
 pub const PATIENCE: u32 = 2000;
 
 /// The ingress serialisation of one connection.
@@ -85,7 +85,8 @@ impl Turn {
         set(&mut self.news, 1);
     }
 
-    /// Records that the parsers will never see a segment.
+    /// Records that a segment is lost: it could not be stored, or was never shown to the programs. The parsers cannot
+    /// read the bytes after a lost segment.
     #[inline(always)]
     pub fn lose(&mut self) {
         set(&mut self.lost, 1);
@@ -98,7 +99,7 @@ impl Turn {
         forget(&self.kept) != 0
     }
 
-    /// Returns whether the parsers will never see a segment.
+    /// Returns whether [`Self::lose`] has recorded that a segment is lost.
     #[inline(always)]
     pub fn has_lost(&self) -> bool {
         forget(&self.lost) != 0

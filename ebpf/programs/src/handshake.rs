@@ -66,7 +66,8 @@ pub fn store_packet(context: &SkBuffContext) {
     }
 }
 
-/// Returns the key of the first piece of a packet that arrives at the listening socket on this CPU.
+/// Returns the key in the map `EARLY` of the first piece of a packet that arrives at the listening socket on this CPU.
+/// Data is stored in pieces of at most [`PIECE`] bytes.
 #[inline(always)]
 pub fn first_of(ends: Ends) -> EarlyKey {
     EarlyKey {
@@ -77,7 +78,8 @@ pub fn first_of(ends: Ends) -> EarlyKey {
     }
 }
 
-/// Returns the key of the first piece that arrived while the connection was being established.
+/// Returns the key in the map `EARLY` of the first piece of data that arrives on another CPU while the kernel
+/// establishes the connection. Data is stored in pieces of at most [`PIECE`] bytes.
 #[inline(always)]
 pub fn meanwhile(ends: Ends) -> EarlyKey {
     EarlyKey {

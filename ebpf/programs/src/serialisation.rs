@@ -14,7 +14,7 @@ use crate::{maps::go_on_in, meter::Pod};
 /// Index of the control-block word that is 1 while this packet holds the ingress serialisation of its connection.
 const HAS_TURN: usize = 0;
 
-/// Index of the control-block word with the number of bytes of the packet that have been stored.
+/// Index of the control-block word with the number of bytes of this packet that the programs have stored.
 const PUT_ASIDE: usize = 1;
 
 #[inline(always)]
@@ -36,15 +36,15 @@ fn set_turn(context: &SkBuffContext, has: u32) {
     unsafe { word::<HAS_TURN>(context).write_volatile(has) };
 }
 
-/// Returns the number of bytes of the packet that have been stored: in the out-of-order buffer, or before the
-/// connection is established.
+/// Returns the number of bytes of this packet that the programs have stored: in the out-of-order buffer, or in the map
+/// `EARLY` if the connection is not established yet.
 #[inline(always)]
 pub fn put_aside(context: &SkBuffContext) -> u32 {
     // SAFETY: the pointer is to a field of the program's context.
     unsafe { word::<PUT_ASIDE>(context).read_volatile() }
 }
 
-/// Sets the number of bytes that have been stored.
+/// Sets the number of bytes of this packet that have been stored.
 #[inline(always)]
 pub fn set_put_aside(context: &SkBuffContext, bytes: u32) {
     // SAFETY: the pointer is to a field of the program's context.
@@ -82,8 +82,10 @@ pub fn take_to_look(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) -
     has
 }
 
-/// Ends the reading of a packet, or the attempt to read it. Reads the out-of-order buffer if other CPUs have stored
-/// segments that no CPU has looked at. Logs a rare event if one is recorded.
+/// Ends the handling of a packet, even if this CPU could not read the packet because another CPU was reading the
+/// connection. If the out-of-order buffer holds segments that no CPU has looked at, and no other CPU is handling a
+/// segment, continues with the program that reads the buffer. Otherwise, if a rare event is recorded, continues with
+/// the program that logs the event.
 #[inline(always)]
 pub fn give_up(context: &SkBuffContext, connection: &mut Conn, pod: &Pod) {
     set_turn(context, 0);

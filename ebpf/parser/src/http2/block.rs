@@ -185,8 +185,10 @@ fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
     true
 }
 
-/// Skips fields of one byte, which are indexes into the tables. The caller has checked that no entry of the sender's
-/// table matters: so the only indexes that must not be skipped are the two paths of the static table.
+/// Skips up to eight fields of one byte each. Such a field is an index into a table: the static table of HPACK, or the
+/// dynamic table that the sender has filled. Stops before a longer field, and before the two indexes of paths in the
+/// static table, because a path can exclude a request. The caller has checked that no entry of the dynamic table
+/// matters.
 #[inline(always)]
 fn skip_indexed(way: &mut Way) {
     let start = forget(&way.direction.window.start);

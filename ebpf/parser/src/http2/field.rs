@@ -2,7 +2,8 @@
 //! sections 5 and 6).
 //!
 //! A field is read byte by byte, because each of its HPACK integers can be split between two packets or two frames. An
-//! integer that is longer than any in use makes the connection opaque.
+//! HPACK integer with more than four continuation bytes, which no known implementation sends, makes the connection
+//! opaque (see `MAX_SHIFT`).
 
 use super::{Way, phase, strings, table::STATIC};
 use crate::direction::{Side, flag};

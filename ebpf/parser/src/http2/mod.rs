@@ -43,7 +43,8 @@ pub mod phase {
     pub const LENGTH: u8 = 6;
     /// Further bytes of a string's length.
     pub const MORE_LENGTH: u8 = 7;
-    /// The first bytes of a string, which are examined.
+    /// The beginning of a string. If the string is a name or a value that can matter, the parser examines its first
+    /// bytes (at most `LOOKED_AT`).
     pub const STRING: u8 = 8;
     /// The rest of a string.
     pub const REST: u8 = 9;

@@ -206,8 +206,9 @@ fn excluded<P: Packet>(http2: &mut Http2, packet: &P, code: u64) -> u8 {
     }
 }
 
-/// Copies the path from a field's value to `path`, zero-filled. The query is left out if it can be recognised. Returns
-/// `false` if the path is too long for an excluded path.
+/// Copies the path from the value of a `:path` field to `path`, and fills the rest of `path` with zeros. The query
+/// (from `?` on) is not copied. Exception: in a value in the Huffman code (`coded`), the query is not recognised and
+/// counts as part of the path. Returns `false` if the path is longer than [`MAX_EXCLUDED_PATH`].
 #[inline(always)]
 fn cut_path(
     window: &Window,

@@ -43,9 +43,11 @@ fn run(bytes: &[u8]) {
         let mut read = play(&arrivals, true);
         let late = |arrival: &Arrival| matches!(arrival.place, Place::Late(_));
         if read.ended[ended::OPAQUE] > 0 || arrivals.iter().any(late) {
-            // Two things may change the integral and the latencies. When a connection becomes opaque, earlier requests
-            // are aborted with the next egress packet, even if that packet is a retransmission. And the bytes after a
-            // body are read as soon as they arrive, even if a part of the body is missing.
+            // In two cases, the delivery byte by byte (`read`) and the delivery in packets (`arrived`) can differ in
+            // the integral and in the latencies, so these are not compared. When a connection becomes opaque, earlier
+            // requests are aborted with the next egress packet, even if this packet is a retransmission; the delivery
+            // byte by byte has no retransmissions. If packets are late, the bytes after a body are read as soon as they
+            // arrive, even if a part of the body is missing.
             read.area = arrived.area;
             read.latency = arrived.latency;
         }
@@ -85,8 +87,8 @@ impl Half {
             Place::Overlapping(back) => {
                 come.push(end.saturating_sub(usize::from(back))..end + length)
             }
-            // The programs see the server's packets in the order in which they were sent, so none of these packets is
-            // late.
+            // Only the client's packets can be late: the programs see each packet of the server when the server sends
+            // the packet, so no other packet can overtake it.
             Place::Late(count) if side == Side::Requests => {
                 self.late.push((end..end + length, count + 1));
             }

@@ -204,7 +204,7 @@ fn resets() -> Vec<Exchange> {
 fn ends() -> Vec<Exchange> {
     let goaway = |last: u32| frame(kind::GOAWAY, 0, 0, [last.to_be_bytes(), [0; 4]].concat());
     vec![
-        connection("GOAWAY leaves what is in flight")
+        connection("GOAWAY does not end the requests in flight")
             .client([get(1), get(3)].concat())
             .server([goaway(3), ok(1)].concat())
             .streams(1)
@@ -218,7 +218,7 @@ fn ends() -> Vec<Exchange> {
             .streams(2)
             .ended(ABORTED, 2)
             .ended(2, 1),
-        connection("the server's last byte ends what is in flight")
+        connection("a FIN from the server aborts the requests in flight")
             .client([get(1), get(3)].concat())
             .streams(2)
             .fin()

@@ -47,12 +47,13 @@ pub(super) enum ReplayError {
     /// The trace does not contain the scaling metric, requests per second.
     #[error("the metric is rps, and the trace has no column rps")]
     NoRps,
-    /// The decision code does not accept a value.
+    /// A row of the trace has a value that the decision code rejects: NaN, a negative number, or a number that is too
+    /// large.
     #[error("row with t={t}: {source}")]
     Sample {
         /// Time of the row.
         t: f64,
-        /// The reason why the value is not accepted.
+        /// The rejected value, and the name of its field.
         source: BadSample,
     },
 }

@@ -32,7 +32,8 @@ const QUIET_ROUNDS: u32 = 20;
 /// Maximum number of workloads in the list. A person scrolls through fewer workloads. A stream stores at most a few
 /// hundred bytes per workload. `/v1/workloads` returns all workloads.
 const LISTED: usize = 10_000;
-/// Number of workloads whose rows are compared with the rows that were sent, for one event.
+/// Maximum number of workloads for one event of the list. The stream compares the current rows of these workloads with
+/// the rows that were sent last, and sends the rows that differ.
 const PIECE: usize = 1_000;
 
 /// A row of the list: one workload.

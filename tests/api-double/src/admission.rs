@@ -1,7 +1,8 @@
 //! Admission. It refuses objects in a namespace that does not exist or is being deleted, objects over a quota, and
 //! objects that are too large.
 //!
-//! Bias: only the rules that tests depend on are checked. The limits are the real API server's limits.
+//! Bias: of the real API server's admission rules, only those are checked on which tests depend. The maximum sizes are
+//! those of the real API server.
 
 use serde_json::Value;
 

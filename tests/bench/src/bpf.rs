@@ -149,7 +149,7 @@ fn program(cgroup: &File, hook: Hook) -> io::Result<(OwnedFd, OwnedFd)> {
 pub(super) fn measure_runs() -> Result<OwnedFd> {
     // SAFETY: the attribute contains no addresses.
     unsafe { bpf(BPF_ENABLE_STATS, &mut Statistics { kind: 0 }) }
-        .context("cannot have the kernel measure programs")
+        .context("cannot make the kernel measure the run time of programs")
 }
 
 /// Calls bpf(2) and returns the resulting file descriptor.

@@ -32,7 +32,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("trust::t5_thousands_of_ports", NEEDS, t5_ports),
 ];
 
-/// The duration for which the leader is stopped.
+/// The duration for which the leader is paused with SIGSTOP.
 const STOPPED: Duration = Duration::from_secs(5);
 
 fn slice(namespace: &str, name: &str) -> String {
@@ -95,7 +95,7 @@ fn p3_leader() {
     assert_eq!(record(&zero, "p3"), before, "no port has moved");
     assert_all_ok(&all(many(4, &pick, "/")));
     note(
-        "leader stopped for 5 s, and killed, with a workload at zero: its endpoints stayed"
+        "the leader was paused for 5 s, then killed, with a workload at zero: its Service kept the activator endpoints"
             .to_owned(),
     );
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<Infallible> {
         .find(|program| program.ends_with(BENCH))
         .with_context(|| format!("cargo has built no {BENCH}"))?;
     say::done("built", start.elapsed());
-    let root = Root::ask("load kernel programs and have the kernel measure them")?;
+    let root = Root::ask("load kernel programs and measure their run time")?;
     let mut command = root.command(bench);
     command.args(&args.arguments);
     Err(command.exec()).with_context(|| format!("cannot start {}", bench.display()))

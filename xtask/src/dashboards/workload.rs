@@ -82,7 +82,7 @@ fn now() -> Vec<Panel> {
         number("Desired", "Desired replicas, within min-scale and max-scale.", "desired_replicas"),
         number(
             "Concurrency",
-            "Requests in flight, from the last reports of its pods.",
+            "Requests in flight, from the last reports of the pods of the workload.",
             "requests_in_flight",
         ),
         number(
@@ -150,7 +150,7 @@ fn clients() -> Vec<Panel> {
         )
     };
     vec![
-        Panel::lines("Responses", "reqps", "Responses of its pods, by status class.")
+        Panel::lines("Responses", "reqps", "Responses of the pods of the workload, by status class.")
             .query(
                 "{{class}}",
                 &format!(
@@ -158,7 +158,7 @@ fn clients() -> Vec<Panel> {
                 ),
             )
             .stacked(),
-        Panel::lines("Latency", "s", "Time that requests were in flight at its pods.")
+        Panel::lines("Latency", "s", "Time that requests were in flight at the pods of the workload.")
             .query("median", &quantile("0.5"))
             .query("90 %", &quantile("0.9"))
             .query("99 %", &quantile("0.99")),
@@ -196,7 +196,7 @@ fn activator() -> Vec<Panel> {
             .query("queued", &format!("sum(ebb_activator_queued_requests{{{ITS_PORTS}}})"))
             .query("activator in the request path", &format!("max(ebb_activator_in_path{{{ITS_PORTS}}})"))
             .shaded("activator in the request path", "orange"),
-        Panel::lines("Time in the queue", "s", "Mean over all queued requests, and over the first requests at zero pods.")
+        Panel::lines("Time in the queue", "s", "Mean: of all queued requests. Cold start, 90 %: nine of ten first requests at zero pods waited at most this time.")
             .query("mean", &format!("sum(increase(ebb_activator_queued_seconds_total{{{ITS_PORTS}}}[$__range])) / (sum(increase(ebb_activator_queued_total{{{ITS_PORTS}}}[$__range])) > 0)"))
             .query("cold start, 90 %", &format!("histogram_quantile(0.9, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket{{{ITS_PORTS}}}[$__range])))")),
         Panel::lines("Answered, refused", "reqps", "Requests that went through the activators.")

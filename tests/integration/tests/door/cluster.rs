@@ -73,7 +73,7 @@ impl Listener {
     fn await_door(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(what, SOON, || {
             let last = self.last.lock().expect("sound").clone();
-            let door = last["doors"].get(0)?.clone();
+            let door = last["ports"].get(0)?.clone();
             wanted(&door).then_some(door)
         })
     }
@@ -177,8 +177,8 @@ fn from_zero() {
     let mut wires: Vec<_> = (0..20).map(|_| ask(world.activator.door)).collect();
     world
         .autoscaler
-        .await_door("the first held request", |door| {
-            door["held"].as_u64() > Some(0)
+        .await_door("the first queued request", |door| {
+            door["queued"].as_u64() > Some(0)
         });
     note(format!(
         "the autoscaler hears of the first request at zero after {:.1} ms",
@@ -186,18 +186,18 @@ fn from_zero() {
     ));
     world
         .autoscaler
-        .await_door("all of them", |door| door["held"] == 20);
+        .await_door("all of them", |door| door["queued"] == 20);
     let cgroup = TestCgroup::new();
     let sample = Sample::start(&cgroup);
     world.pods(&[sample.address()]);
     for wire in &mut wires {
         assert_eq!(wire.response(), 200);
     }
-    let door = world.autoscaler.await_door("none held", |door| {
-        door["held"] == 0 && door["answered"] == 20
+    let door = world.autoscaler.await_door("none queued", |door| {
+        door["queued"] == 0 && door["answered"] == 20
     });
-    assert_eq!(door["held_ever"], 20);
-    assert!(door["held_integral"].as_u64() > Some(0));
+    assert_eq!(door["queued_ever"], 20);
+    assert!(door["queued_integral"].as_u64() > Some(0));
 
     // The activator leaves the request path of the Service. Requests on open connections must still be answered, and
     // the port stays open.
@@ -225,10 +225,10 @@ fn from_zero() {
     // requests to the pod.
     world.pods(&[]);
     let mut late = Vec::new();
-    eventually("held again", SOON, || {
+    eventually("queued again", SOON, || {
         late.push(ask(world.activator.door));
         let last = world.autoscaler.last.lock().expect("sound");
-        (last["doors"][0]["held"].as_u64() > Some(0)).then_some(())
+        (last["ports"][0]["queued"].as_u64() > Some(0)).then_some(())
     });
 }
 

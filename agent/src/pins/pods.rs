@@ -61,7 +61,7 @@ impl Pins {
             .try_for_each(|name| remove(&self.all_pods().join(name)))
     }
 
-    /// Returns all slots with pinned links, even those of which some links are missing. Removes directory entries that
+    /// Returns all slots with pinned links, even slots with missing links. Removes directory entries that
     /// do not belong to a slot.
     pub(crate) fn kept(&self) -> Result<Vec<Kept>, PinsError> {
         let mut all = Vec::new();

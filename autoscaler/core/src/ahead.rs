@@ -18,7 +18,7 @@ impl CountedAhead {
         requests
     }
 
-    /// Returns how many of `requests`, all of which have reached pods, were not counted ahead. The other ones are
+    /// Returns how many of `requests` were not counted ahead. All `requests` have reached pods. The other ones are
     /// subtracted from the number of requests counted ahead.
     pub fn subtract_from(&mut self, requests: f64) -> f64 {
         let known = requests.min(self.0);

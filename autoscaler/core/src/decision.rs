@@ -38,7 +38,7 @@ pub struct Scale {
     pub excess_burst_capacity: i32,
     /// The average, or the rule, from which `desired` results.
     pub basis: Basis,
-    /// The limit because of which `desired` differs from what the load needs; `None` if no limit applied.
+    /// The limit that makes `desired` differ from what the load needs; `None` if no limit applied.
     pub limit: Option<Limit>,
 }
 

@@ -78,7 +78,7 @@ pub enum Basis {
     },
 }
 
-/// The limit because of which a decision differs from what the load needs. The value is the resulting number of pods.
+/// The limit that makes a decision differ from what the load needs. The value is the resulting number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `max-scale-up-rate`.

@@ -105,7 +105,7 @@ pub(super) struct TargetChange {
     pub(super) labels: bool,
     /// Whether the requested replicas of a paused workload have changed.
     pub(super) replicas: bool,
-    /// Whether this is the change because of which the API server refused an order.
+    /// Whether the API server refused an order because of this change.
     pub(super) awaited: bool,
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Shared {
     beat: AtomicU64,
 }
 
-/// The engine, and the stale watches of which the engine has been informed.
+/// The engine, and the stale watches that the engine knows.
 #[derive(Debug)]
 struct EngineState {
     engine: Engine,

@@ -27,10 +27,10 @@ pub const WORDS: usize = SIZE / 8 + BLOCK as usize / 8;
 /// with lines of typical length takes fewer iterations; otherwise the next step searches the rest.
 const LOOKS: usize = 15;
 
-/// Value in place of a line's end: the search has not reached it.
+/// Stands for the end of a line that the search has not reached.
 const NOT_SEEN: u32 = u32::MAX;
 
-/// Value in place of a line's end: the end is not in the window.
+/// Stands for the end of a line that is not in the window.
 const NOT_THERE: u32 = u32::MAX - 1;
 
 /// Result of the search for a line.

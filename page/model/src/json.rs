@@ -126,7 +126,7 @@ pub struct Workload {
     pub pods_without_metrics: usize,
     /// Names of some of the pods without current metrics.
     pub without_metrics: Vec<String>,
-    /// The missing information because of which the workload is not scaled down. `None` if no information is missing.
+    /// The missing information that prevents a scale-down of the workload. `None` if no information is missing.
     #[serde(default)]
     pub unknown: Option<Unknown>,
     /// The last change of the workload's scale.

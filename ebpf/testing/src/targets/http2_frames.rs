@@ -31,7 +31,7 @@ pub(super) const TARGET: Target = Target {
 /// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
 const LONGEST: usize = 2000;
 
-/// Runs the target. The first byte is the length of the pieces. The other bytes are packets, of which only the side and
+/// Runs the target. The first byte is the length of the pieces. The other bytes are packets; only the side and
 /// the payload matter.
 fn run(bytes: &[u8]) {
     let Some((piece, packets)) = bytes.split_first() else {

@@ -1,4 +1,4 @@
-//! The queries of the Grafana dashboards, with values in place of Grafana's variables.
+//! The queries of the Grafana dashboards, with values instead of Grafana's variables.
 
 use ebb_e2e::manifests::file;
 use serde_json::Value;

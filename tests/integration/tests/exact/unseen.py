@@ -43,6 +43,12 @@ first, unseen, last = (bytes.fromhex(argument) for argument in sys.argv[2:])
 # A socket belongs to the cgroup in which it is created. So the client's sockets are created before this process enters
 # the server's cgroup.
 client, moved = socket.socket(), socket.socket()
+# Both take the client's port now, and no other process can have it between the one's end and the other's start. Two
+# sockets that do not listen may share a port if both allow it.
+for end in client, moved:
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+client.bind(("127.0.0.1", 0))
+moved.bind(client.getsockname())
 with open(f"{cgroup}/cgroup.procs", "w") as procs:
     procs.write(str(os.getpid()))
 listener = socket.create_server(("127.0.0.1", 0))
@@ -56,11 +62,8 @@ exactly(server, len(first))
 option(client, REPAIR, 1)
 sent, received = position(client, SENT), position(client, RECEIVED)
 window = client.getsockopt(socket.IPPROTO_TCP, REPAIR_WINDOW, WINDOW_SIZE)
-address = client.getsockname()
 client.close()
 option(moved, REPAIR, 1)
-moved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-moved.bind(address)
 option(moved, REPAIR_QUEUE, SENT)
 option(moved, QUEUE_SEQ, signed(sent + len(unseen)))
 option(moved, REPAIR_QUEUE, RECEIVED)

@@ -11,19 +11,19 @@ use ebb_fixtures::{Case, Need, Process, TestCgroup, Wire, eventually};
 const CGROUP: &[Need] = &[Need::Cgroup];
 
 pub(crate) const CASES: &[Case] = &[
-    Case::new(
+    Case::beside(
         "fixtures::a_cgroup_takes_its_processes_with_it",
         CGROUP,
         cgroup,
     ),
     Case::new("fixtures::the_oracle_has_the_integral", CGROUP, integral),
-    Case::new("fixtures::the_oracle_sees_a_client_leave", CGROUP, abort),
+    Case::beside("fixtures::the_oracle_sees_a_client_leave", CGROUP, abort),
     Case::new(
         "fixtures::nginx_counts_what_is_sent",
         &[Need::Cgroup, Need::Tool("nginx"), Need::Tool("h2load")],
         nginx,
     ),
-    Case::new(
+    Case::beside(
         "fixtures::a_scripted_server_answers_as_told",
         &[Need::Cgroup, Need::Tool("python3")],
         scripted,

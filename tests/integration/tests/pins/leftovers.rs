@@ -14,30 +14,30 @@ use super::keeper::{Keeper, fail, with_bpffs};
 const RELEASED_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
+    Case::beside(
         "pins::another_layout_is_replaced",
         &[Need::Ebb],
         another_layout,
     ),
-    Case::new(
+    Case::beside(
         "pins::a_layout_written_halfway_is_replaced",
         &[Need::Ebb],
         halfway,
     ),
-    Case::new(
+    Case::beside(
         "pins::maps_of_another_shape_are_replaced",
         &[Need::Ebb],
         another_shape,
     ),
-    Case::new(
+    Case::beside(
         "pins::links_pinned_halfway_are_replaced",
         &[Need::Ebb],
         half_a_pod,
     ),
-    Case::new("pins::a_cgroup_that_is_gone_is_let_go", &[Need::Ebb], gone),
-    Case::new("pins::detached_is_unpinned", &[Need::Ebb], detached),
-    Case::new("pins::one_at_a_time", &[Need::Ebb], in_use),
-    Case::new("pins::only_in_a_bpffs", &[Need::Ebb], elsewhere),
+    Case::beside("pins::a_cgroup_that_is_gone_is_let_go", &[Need::Ebb], gone),
+    Case::beside("pins::detached_is_unpinned", &[Need::Ebb], detached),
+    Case::beside("pins::one_at_a_time", &[Need::Ebb], in_use),
+    Case::beside("pins::only_in_a_bpffs", &[Need::Ebb], elsewhere),
 ];
 
 /// Returns the directory with the pins of the current layout. The tests do not check how many programs, links and maps

@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
         &[Need::Ebb, Need::Tool("nginx"), Need::Tool("h2load")],
         exchanged,
     ),
-    Case::new(
+    Case::beside(
         "pins::a_request_in_flight_stays_so_across_a_restart",
         &[Need::Ebb],
         in_flight,
@@ -35,7 +35,7 @@ pub(super) const CASES: &[Case] = &[
         &[Need::Ebb, Need::Tool("nginx"), Need::Tool("wrk")],
         killed_early,
     ),
-    Case::new("pins::rules_are_taken_over", &[Need::Ebb], rules),
+    Case::beside("pins::rules_are_taken_over", &[Need::Ebb], rules),
 ];
 
 /// The minimum number of restarts in one run of the test.

@@ -7,14 +7,14 @@ use ebb_fixtures::run::{Run, SOON};
 use ebb_fixtures::{Case, Need, Signal, Wire, dead_runs, eventually};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
+    Case::beside(
         "run::interrupt_finishes_requests_and_leaves_nothing",
         &[Need::Ebb],
         || {
             ends_well(Signal::SIGINT);
         },
     ),
-    Case::new(
+    Case::beside(
         "run::terminate_finishes_requests_and_leaves_nothing",
         &[Need::Ebb],
         || {

@@ -14,14 +14,14 @@ use crate::refused::{Refused, assert_refused};
 const EBB: &[Need] = &[Need::Ebb];
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("run::wrong_usage_is_named", EBB, usage),
-    Case::new("run::bad_annotations_are_named", EBB, annotations),
-    Case::new("run::bad_config_is_named", EBB, config),
-    Case::new("run::commands_that_fail_are_named", EBB, commands),
-    Case::new("run::port_in_use_is_named", EBB, port_in_use),
-    Case::new("run::errors_nobody_reads", &[], nobody_reads),
-    Case::new("run::not_root_is_named", EBB, not_root),
-    Case::new(
+    Case::beside("run::wrong_usage_is_named", EBB, usage),
+    Case::beside("run::bad_annotations_are_named", EBB, annotations),
+    Case::beside("run::bad_config_is_named", EBB, config),
+    Case::beside("run::commands_that_fail_are_named", EBB, commands),
+    Case::beside("run::port_in_use_is_named", EBB, port_in_use),
+    Case::beside("run::errors_nobody_reads", &[], nobody_reads),
+    Case::beside("run::not_root_is_named", EBB, not_root),
+    Case::beside(
         "run::no_cgroup_v2_is_named",
         &[Need::Ebb, Need::Tool("unshare"), Need::Tool("umount")],
         no_cgroup_v2,

@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
         &[Need::Ebb],
         racing,
     ),
-    Case::new(
+    Case::beside(
         "run::replica_killed_in_mid_start_is_replaced",
         &[Need::Ebb],
         killed,

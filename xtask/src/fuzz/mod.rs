@@ -8,7 +8,15 @@
 mod build;
 mod round;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs, iter,
+    num::NonZero,
+    panic::resume_unwind,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread::{self, ScopedJoinHandle},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -40,7 +48,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Builds the fuzzers and runs the `wanted` ones, or all if `wanted` is empty, one after another.
+/// Builds the fuzzers and runs the `wanted` ones, or all if `wanted` is empty: one for each CPU at
+/// the same time.
 pub(crate) fn fuzz(workspace: &Workspace, wanted: &[String], seconds: u64) -> Result<Vec<Round>> {
     let mut targets = targets(workspace)?;
     if let Some(unknown) = wanted.iter().find(|name| !targets.contains(name)) {
@@ -55,17 +64,30 @@ pub(crate) fn fuzz(workspace: &Workspace, wanted: &[String], seconds: u64) -> Re
     let programs = build::build(workspace)?;
     let corpus = ebb_ebpf_build::cache_dir().join("fuzz");
     build::seeds(workspace, &corpus)?;
-    let mut rounds = Vec::new();
-    for name in targets {
-        let round = Round {
-            program: programs.join(&name),
-            corpus: corpus.join(&name),
-            findings: workspace.root.join("fuzz/artifacts").join(&name),
-            name,
-            found: None,
+    let rounds = targets.into_iter().map(|name| Round {
+        program: programs.join(&name),
+        corpus: corpus.join(&name),
+        findings: workspace.root.join("fuzz/artifacts").join(&name),
+        name,
+        found: None,
+    });
+    let queue = Mutex::new(rounds);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<Vec<Round>> {
+        iter::from_fn(next)
+            .map(|round| round.run(seconds))
+            .collect()
+    };
+    // A fuzzer uses one CPU.
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let rounds = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let join = |worker: ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
-        rounds.push(round.run(seconds)?);
-    }
+        workers.into_iter().map(join).collect::<Result<Vec<_>>>()
+    })?;
+    let rounds: Vec<_> = rounds.into_iter().flatten().collect();
     for round in rounds.iter().filter(|round| !round.is_good()) {
         say::failed(&round.to_string());
     }

@@ -35,7 +35,8 @@ pub enum CgroupError {
     },
     /// The directory is not a cgroup.
     #[error(
-        "cgroup {path}: not a cgroup v2 directory (it has no cgroup.procs); those of this host are under {mount}"
+        "cgroup {path}: not a cgroup v2 directory (it has no cgroup.procs); \
+         the cgroup v2 directories of this host are under {mount}"
     )]
     NotACgroup {
         /// The directory.

@@ -50,17 +50,17 @@ pub enum CounterError {
     Pins(#[from] PinsError),
     /// The cgroup is already counted, and a second counter would count each request twice. The fields are the path of
     /// the cgroup and its slot.
-    #[error("cgroup {0} is being counted already, as pod {1}")]
+    #[error("cgroup {0} is already counted, in pod slot {1}")]
     Twice(PathBuf, u32),
     /// All pod slots are in use. The field is the number of slots.
-    #[error("{0} cgroups are being counted, which is the maximum")]
+    #[error("{0} cgroups are counted already, which is the maximum")]
     Full(u32),
     /// No counted pod has this slot.
-    #[error("pod {0} is not being counted")]
+    #[error("no counted pod has pod slot {0}")]
     Unknown(u32),
     /// The counters of a pod changed during every attempt to read them. The fields are the slot of the pod and the
     /// number of attempts.
-    #[error("the counters of pod {0} changed during each of {1} readings")]
+    #[error("the counters in pod slot {0} changed during each of {1} attempts to read them")]
     Unsteady(u32, u32),
     /// The clock could not be read.
     #[error("cannot read the monotonic clock: {0}")]

@@ -33,8 +33,8 @@ pub struct Intervals {
     last: Reading,
     /// Number of requests that earlier intervals reported too many. The following intervals are reduced by this number.
     started_owed: u64,
-    /// Request-seconds that earlier intervals reported too many. The following intervals are reduced by them. Negative
-    /// after an interval of zero seconds, which cannot report its request-seconds.
+    /// Request-seconds that earlier intervals reported too many. The following intervals are reduced by this number. It
+    /// is negative after an interval of zero seconds, which cannot report its request-seconds.
     integral_owed: f64,
 }
 

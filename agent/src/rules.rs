@@ -20,11 +20,12 @@ pub enum RulesError {
     #[error("ports: {0} given, at most {MAX_PORTS} are allowed")]
     TooManyPorts(usize),
     /// Port 0.
-    #[error("ports: 0 is no port, 1 to 65535 are allowed")]
+    #[error("ports: 0 is not a valid port; 1 to 65535 are allowed")]
     PortZero,
     /// A path that the kernel programs cannot match.
     #[error(
-        "exclude-path: {0:?} must begin with / and be of at most {MAX_EXCLUDED_PATH} bytes without blanks and ?"
+        "exclude-path: {0:?} must begin with /, have at most {MAX_EXCLUDED_PATH} bytes, and contain only visible \
+         ASCII characters other than ?"
     )]
     Path(String),
 }

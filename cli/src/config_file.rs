@@ -62,7 +62,7 @@ fn keys(text: &str) -> Result<BTreeMap<String, String>, String> {
         // Numbers and booleans are accepted too, because users write them without quotes.
         Value::Number(_) | Value::Bool(_) => Ok((key, value.to_string())),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            Err(format!("{key} is no single value"))
+            Err(format!("{key} must be a string, a number or a boolean"))
         }
     };
     keys.into_iter().map(pair).collect()

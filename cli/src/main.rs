@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_cause_is_told_once() {
         let error: anyhow::Result<()> = Err(anyhow::anyhow!("refused"));
-        let error = error.context("cannot start: refused").context("no copy");
-        assert_eq!(text(&error.unwrap_err()), "no copy: cannot start: refused");
+        let error = error.context("cannot start: refused").context("no pod");
+        assert_eq!(text(&error.unwrap_err()), "no pod: cannot start: refused");
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn annotation(text: &str) -> Result<(String, String), String> {
         Ok((key.to_owned(), value.to_owned()))
     } else {
         Err(format!(
-            "nobody reads {key:?}: expected autoscaling.knative.dev/…, ebb.dev/… or serving.knative.dev/progress-deadline"
+            "unknown annotation {key:?}: expected autoscaling.knative.dev/…, ebb.dev/… or serving.knative.dev/progress-deadline"
         ))
     }
 }

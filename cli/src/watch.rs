@@ -25,10 +25,10 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 /// Show what the kernel counts in a cgroup
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The cgroup v2 directory, with all below it
+    /// The cgroup v2 directory; the cgroups below it are counted too
     #[arg(long, value_name = "DIR")]
     cgroup: PathBuf,
-    /// Count these ports only; without it, every port that listens, except connections from inside the cgroup
+    /// Count only these ports; without this option, all listening ports, except connections from inside the cgroup
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = option::served_port)]
     ports: Vec<u16>,
     /// Do not count requests to this path, whatever their query; can be given several times
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Time between two lines, at least 10ms
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     interval: Duration,
-    /// End after this time; without it, on Ctrl-C
+    /// End after this time; without this option, end on Ctrl-C
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
     /// Print JSON, one object per line

@@ -47,7 +47,7 @@ fn each_command_reproduces_its_picture() {
         let same = fs::read(&kept).unwrap() == drawn;
         assert!(
             same,
-            "{name} is another picture now; EBB_UPDATE_EXAMPLES=1 replaces it:\n{command}"
+            "{name} differs from the picture that the command draws; EBB_UPDATE_EXAMPLES=1 replaces it:\n{command}"
         );
     }
 }

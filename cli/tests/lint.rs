@@ -1,7 +1,10 @@
 //! Tests `ebb lint` as a program: exit codes, stdout and stderr. Which problems it finds is tested in
 //! `cli/src/lint/tests.rs`.
 
-#![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests panic, so that the backtrace stays"
+)]
 
 use std::{fs, process::Command};
 

@@ -1,6 +1,9 @@
 //! Tests `ebb simulate` as a program: exit codes, stdout, stderr, and the run time for a trace of one day.
 
-#![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests panic, so that the backtrace stays"
+)]
 
 use std::{
     fmt::Write as _,

@@ -27,7 +27,7 @@ pub struct ActivatorReport {
     /// Identifies one run of the sender: a text that differs at each start.
     #[serde(deserialize_with = "bounded::owned")]
     pub boot: String,
-    /// True if the activator is stopping and is to get no new traffic.
+    /// True if the activator is stopping and must get no new traffic.
     #[serde(default)]
     pub leaving: bool,
     /// The ports on which the activator listens, each once.
@@ -46,7 +46,7 @@ pub struct PortReport {
     /// Name of the Service's port; empty if the port has no name.
     #[serde(deserialize_with = "bounded::owned")]
     pub port: String,
-    /// Number of the activator port that the record of ports assigns.
+    /// Number of the activator port that the record of ports assigns to this Service port.
     pub number: u16,
     /// True if the last EndpointSlice that this activator has seen for this port routes to this activator.
     pub in_path: bool,
@@ -58,7 +58,7 @@ pub struct PortReport {
     pub queued_integral: u64,
     /// Requests queued at `at`.
     pub queued: u64,
-    /// Requests queued since `since`, also those that are no longer queued.
+    /// All requests that have been queued since `since`, including those that are no longer queued.
     pub queued_ever: u64,
     /// Requests in flight at pods at `at`. The autoscaler does not add them to the concurrency, because the kernel
     /// programs count them at the pods.

@@ -47,7 +47,7 @@ pub struct Allotment {
     /// Maximum number of requests in flight at one pod; 0: no limit.
     #[serde(default)]
     pub hard_limit: u32,
-    /// Name of the Service that selects the pods, if it is another Service.
+    /// Name of the Service that selects the pods, if it is not the proxied Service itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods_of: Option<String>,
     /// True if the Service's first address family is IPv6.
@@ -69,7 +69,7 @@ impl Allotment {
             && numbers.len() <= MOST_PORTS
             && numbers.into_iter().all(|number| PORTS.contains(number))
             && self.ports.keys().all(|name| name.len() <= LONGEST_PORT)
-            // A workload consists of three names and two separators.
+            // A workload is written as three names and two separators.
             && names.into_iter().all(|name| !name.is_empty() && name.len() <= 3 * LONGEST_NAME + 2)
             && pods_of.into_iter().all(|name| !name.is_empty() && name.len() <= LONGEST_NAME)
     }
@@ -81,7 +81,8 @@ pub fn name(namespace: &str) -> String {
     format!("{PREFIX}{namespace}")
 }
 
-/// Returns the namespace whose ports a ConfigMap of this name records; `None` if it is not the name of a record.
+/// Returns the namespace of a ConfigMap that records ports, from the name of the ConfigMap; `None` if `name` is not the
+/// name of such a ConfigMap.
 #[must_use]
 pub fn namespace(name: &str) -> Option<&str> {
     name.strip_prefix(PREFIX)

@@ -74,7 +74,7 @@ pub struct Pod<'a> {
     pub status: [u64; 5],
 }
 
-/// The response to an accepted report, with the outcome for its pods. A report that is refused as a whole gets an HTTP
+/// The response to an accepted report, with the outcome for its pods. A report that is rejected as a whole gets an HTTP
 /// error status instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

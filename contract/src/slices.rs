@@ -14,8 +14,8 @@ pub const MANAGER: &str = "ebb.dev";
 pub const WORKLOAD: &str = "ebb.dev/workload";
 /// Annotation with the maximum number of requests in flight at one pod.
 pub const HARD_LIMIT: &str = "ebb.dev/hard-limit";
-/// Annotation that is `true` if Ebb has scaled the workload to zero, or is about to. With this annotation, a request
-/// must be able to wake the workload up.
+/// Annotation that is `true` if Ebb has scaled the workload to zero, or is about to scale it to zero. With this
+/// annotation, a request must be able to wake the workload up.
 pub const SCALED_TO_ZERO: &str = "ebb.dev/scaled-to-zero";
 /// Annotation with the name of another Service, whose slices list the pods. Users set it on Services; Ebb sets it on
 /// slices.

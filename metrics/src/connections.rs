@@ -1,6 +1,7 @@
 //! The loop that accepts connections on the status port and on the probe port.
 //!
-//! Failure mode: if `accept` fails because no file descriptors or memory are left, it is tried again after a pause.
+//! Failure mode: if `accept` fails because no file descriptors or memory are left, `accept` is called again after a
+//! pause.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +16,8 @@ use crate::seats::{Limits, Seat, Seats};
 /// Pause after an error of `accept`: the process has no file descriptors or memory left.
 const REST: Duration = Duration::from_millis(100);
 
-/// Accepts connections forever. Each connection is served until it ends, or until its seat is needed for a new
-/// connection.
+/// Accepts connections forever. Each connection is served until it ends, or until it must be closed because the port
+/// has reached its connection limit.
 pub(crate) async fn serve<F>(
     listener: TcpListener,
     limits: Limits,

@@ -3,7 +3,7 @@
 //! formats: OpenMetrics, and the older Prometheus format, which every tool can read.
 //!
 //! For the metrics used here, the two formats differ only in `_total`: OpenMetrics omits it from a counter's name in
-//! the HELP and TYPE lines. A client that does not ask for OpenMetrics, such as promtool, gets the older format.
+//! the HELP and TYPE lines. A client that does not request OpenMetrics, such as promtool, gets the older format.
 
 mod connections;
 mod host;
@@ -34,7 +34,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns the format that an `Accept` header asks for.
+    /// Returns the format that an `Accept` header requests.
     pub(crate) fn accepted(accept: Option<&str>) -> Self {
         match accept {
             Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,

@@ -33,7 +33,8 @@ use crate::{
     status::{self, Answer, Status},
 };
 
-/// Connection limits. Kubelet uses one connection for each probe; the others are for people and load balancers.
+/// Connection limits of the probe port. Kubelet uses one connection for each probe; the other connections are for
+/// people and load balancers.
 const LIMITS: Limits = Limits {
     port: "probe",
     all: 64,
@@ -70,7 +71,7 @@ impl Progress {
         let since = Duration::from_millis(since);
         match since > DEAD_AFTER {
             true => Err(format!(
-                "the program has made no progress for {} s; at most {} are normal",
+                "the program has made no progress for {} s; at most {} s are normal",
                 since.as_secs(),
                 DEAD_AFTER.as_secs()
             )),
@@ -112,7 +113,7 @@ pub async fn serve(listener: Option<TcpListener>, status: Arc<impl Status>) {
         begun: Instant::now(),
         last: AtomicU64::new(0),
     });
-    // When this future is dropped, the sender is dropped, too, and the thread ends.
+    // When the future of `serve` is dropped, `_stop` is dropped, too. This ends the thread of the probe port.
     let (_stop, stopped) = oneshot::channel();
     let (alive, mut ended) = oneshot::channel::<Infallible>();
     let started = listener.into_std().and_then(|listener| {
@@ -177,11 +178,11 @@ async fn connection(
         .max_buf_size(BUFFER)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // The outer time limit is for a client that does not read its response.
+    // This outer time limit closes the connection of a client that does not read its response.
     match time::timeout(2 * PATIENCE, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "probe connection"),
-        Err(_) => debug!("probe connection: the answer was not read"),
+        Err(_) => debug!("probe connection: the client did not read the response"),
     }
 }
 
@@ -190,7 +191,7 @@ fn answer(path: &str, status: &impl Status, progress: &Progress) -> Answer {
     let answer = match path {
         "/healthz" => status::healthz(alive()),
         "/readyz" => status::readyz(status.ready()),
-        _ => status::nothing("nothing here; there are /healthz and /readyz"),
+        _ => status::nothing("unknown path; the paths of this port are /healthz and /readyz"),
     };
     status::hardened(answer)
 }
@@ -251,7 +252,7 @@ mod tests {
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
         assert!(ready.contains("nosniff") && ready.contains("no-store"));
         assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 404"));
-        // The responses did not wait until the idle connections had reached their time-out.
+        // The new connections got responses before the idle connections had reached their time-out.
         assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
         serving.abort();
     }

@@ -1,8 +1,8 @@
 //! Limits the connections of a port, and shares them fairly between client addresses.
 //!
-//! A new connection always gets a seat. If no seat is left, an older connection is closed: the connection that has been
-//! idle longest among the connections of the address with the most connections. So a client that opens many connections
-//! loses its own connections.
+//! A new connection is always accepted. If the limit is reached, an older connection is closed: the connection that has
+//! been idle longest among the connections of the address with the most connections. So a client that opens many
+//! connections loses its own connections.
 //!
 //! Failure mode: a client with many addresses can close the connections of other clients. A client whose connection was
 //! closed can connect again.
@@ -18,7 +18,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::warn;
 
-/// Minimum time between two log lines about closed connections. A client can cause thousands of them per second.
+/// Minimum time between two log lines about closed connections. A client can cause thousands of closed connections per
+/// second.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// The connection limits of a port.
@@ -32,7 +33,7 @@ pub(crate) struct Limits {
     pub(crate) per_address: usize,
 }
 
-/// The seats of one port. Each open connection occupies one seat.
+/// The open connections of one port. Each open connection has one [`Seat`].
 #[derive(Debug)]
 pub(crate) struct Seats {
     limits: Limits,
@@ -64,7 +65,7 @@ impl Seats {
         })
     }
 
-    /// Takes a seat for a connection from `address`. If no seat is left, another connection is closed.
+    /// Adds a connection from `address`. If the connection limit is reached, another connection is closed.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Seat {
         // On a dual-stack socket, the address of an IPv4 client is an IPv4-mapped IPv6 address, which is converted back
         // to IPv4.
@@ -121,19 +122,21 @@ impl Seats {
             } = self.limits;
             warn!(
                 address = %taken.address,
-                "the {port} port has the maximum of connections ({all}, {per_address} of one address): the longest-idle one of \
-                 this address is closed; find out who opens so many, and limit who may reach the port by a NetworkPolicy"
+                "the {port} port has reached its maximum of connections ({all} in total, {per_address} per address); \
+                 the longest-idle connection of this address is closed; find the client that opens so many \
+                 connections, and limit access to the port with a NetworkPolicy"
             );
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is one insertion or one removal, so the map is consistent after any panic.
+        // Each change of the map is one insertion or one removal, so the map is consistent even after a panic of
+        // another thread.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The seat of one connection. The seat becomes free on drop.
+/// One open connection, as part of the connection limit. The connection no longer counts when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     seats: Arc<Seats>,
@@ -142,7 +145,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Resolves when this connection must be closed, because a new connection needs the seat.
+    /// Resolves when this connection must be closed, because a new connection has reached the connection limit.
     pub(crate) async fn is_needed(&self) {
         self.close.notified().await;
     }

@@ -176,7 +176,7 @@ fn answer(status: &impl Status, hosts: &Hosts, request: &Request<Incoming>) -> A
         }
         path => status
             .page(path, host::query(request))
-            .unwrap_or_else(|| nothing("nothing here; there are /healthz, /readyz and /metrics")),
+            .unwrap_or_else(|| nothing("unknown path; try /healthz, /readyz or /metrics")),
     }
 }
 

@@ -49,10 +49,11 @@ impl Tasks {
     {
         let (first, name) = (Arc::clone(&self.first), name.into());
         tokio::spawn(async move {
-            // After a panic the task's state may be inconsistent. It is not used again, because the program ends.
+            // After a panic, the state of the task may be inconsistent. This state is not used again, because the
+            // program ends.
             let why = match AssertUnwindSafe(future).catch_unwind().await {
                 Ok(()) => "it returned".to_owned(),
-                Err(panic) => format!("it panicked: {}", message(&*panic)),
+                Err(panic) => format!("the task panicked: {}", message(&*panic)),
             };
             first.send_if_modified(|first| {
                 let is_first = first.is_none();
@@ -97,7 +98,7 @@ impl fmt::Display for TaskEnded {
         let Self { name, why } = self;
         write!(
             f,
-            "the task \"{name}\" ended, which it must not: {why}; the program ends so that it is started anew"
+            "the task \"{name}\" ended, but must run as long as the program: {why}; the program exits to be restarted"
         )
     }
 }
@@ -116,7 +117,7 @@ mod tests {
         let ended = tasks.broken().await;
         assert_eq!(ended.name, "returns");
         assert!(ended.to_string().contains("it returned"), "{ended}");
-        // The result does not change when another task ends later.
+        // The result of `broken` does not change when another task ends later.
         let later = tasks.spawn("later", async {});
         later.await.unwrap();
         assert_eq!(tasks.broken().await.name, "returns");
@@ -134,7 +135,7 @@ mod tests {
         let ended = tasks.broken().await;
         assert_eq!(
             (&*ended.name, &*ended.why),
-            ("inner", "it panicked: no more memory")
+            ("inner", "the task panicked: no more memory")
         );
     }
 }

@@ -26,7 +26,7 @@ pub fn url(text: &str) -> Result<Uri, String> {
     match url.scheme_str() {
         Some("https") if !host.is_empty() => Ok(url),
         Some("http") if matches!(host, "localhost" | "127.0.0.1" | "[::1]") => Ok(url),
-        Some("http") => Err("http:// is for this host only: use https://".to_owned()),
+        Some("http") => Err("http:// is allowed only to the local host: use https://".to_owned()),
         _ => Err("must be https://HOST[:PORT]".to_owned()),
     }
 }

@@ -39,15 +39,15 @@ pub(crate) enum SendError {
     Connect(#[from] std::io::Error),
     #[error("no connection within {} s", CONNECTED_WITHIN.as_secs())]
     Unconnected,
-    #[error("not the name of a host: {0}")]
+    #[error("invalid host name: {0}")]
     Name(#[from] InvalidDnsNameError),
     #[error("broken connection: {0}")]
     Broken(#[from] hyper::Error),
-    #[error("no answer within {} s", ANSWERED_WITHIN.as_secs())]
+    #[error("no response within {} s", ANSWERED_WITHIN.as_secs())]
     Unanswered,
-    #[error("no request can be made of this: {0}")]
+    #[error("cannot build the request: {0}")]
     Request(#[from] hyper::http::Error),
-    #[error("the answer cannot be read: {0}")]
+    #[error("cannot read the response: {0}")]
     Answer(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -140,7 +140,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // The task ends when the sender is dropped. An error of the connection is reported by the sender.
+    // The task ends when the sender is dropped. The sender also reports an error of the connection.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
 }

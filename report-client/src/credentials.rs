@@ -38,7 +38,7 @@ pub(crate) enum CredentialsError {
         source: io::Error,
     },
     /// The token cannot be the value of a header.
-    #[error("{path}: holds no token: {source}")]
+    #[error("{path}: not a valid token: {source}")]
     Token {
         /// The path of the file.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub(crate) enum CredentialsError {
         source: InvalidHeaderValue,
     },
     /// The file has no certificates in PEM format.
-    #[error("{path}: holds no certificates: {source}")]
+    #[error("{path}: no valid PEM certificates: {source}")]
     Certificates {
         /// The path of the file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub(crate) enum CredentialsError {
     #[error("certificates cannot be used: {0}")]
     Tls(#[from] rustls::Error),
     /// No file with the authority of the autoscaler's certificate was given.
-    #[error("no --autoscaler-ca given: https:// needs one")]
+    #[error("--autoscaler-ca is missing: it is required with https://")]
     NoAuthority,
 }
 

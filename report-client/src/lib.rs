@@ -1,8 +1,9 @@
 //! Sends reports to every replica of the autoscaler: the sending side of `docs/report-api.md`, for the agent and the
 //! activator.
 //!
-//! Each address has its own task, so a slow replica delays no other. Nothing is queued: each replica gets the newest
-//! report when it is ready for one. All counters are cumulative, so the newest report covers the missed ones.
+//! Each address has its own task, so a slow replica does not delay the others. Nothing is queued: each replica gets the
+//! newest report when the replica is ready for one. All counters are cumulative, so the newest report covers the missed
+//! ones.
 //!
 //! Failure mode: a replica that does not answer is tried again with each report, at most once a second. The failure is
 //! logged once and counted in the metrics.

@@ -49,7 +49,7 @@ impl Replica {
         }
     }
 
-    /// Sends reports until their source is closed.
+    /// Sends reports until the source of the reports is closed.
     pub(crate) async fn run(mut self) {
         // The first report may already be in the channel, so it is marked as new.
         self.reports.mark_changed();
@@ -63,7 +63,7 @@ impl Replica {
                 Went::Taken(receipt) => {
                     self.sending.taken(receipt);
                     if self.wrong.take().is_some() {
-                        info!(address = %self.peer.address, "reports are taken again");
+                        info!(address = %self.peer.address, "reports are accepted again");
                     }
                     continue;
                 }
@@ -90,11 +90,11 @@ impl Replica {
         match answer.status {
             StatusCode::OK => match serde_json::from_slice(&answer.body) {
                 Ok(receipt) => Went::Taken(receipt),
-                Err(error) => Went::Lost(format!("not an answer of an autoscaler: {error}")),
+                Err(error) => Went::Lost(format!("the response is not a receipt: {error}")),
             },
             status => {
-                // A 403 may also be caused by the token, e.g. if the token is not bound to a node. So the token file is
-                // read again.
+                // A 403 may also be caused by the token, for example if the token is not bound to a node. So the token
+                // file is read again.
                 if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
                     self.peer.credentials.doubt();
                 }

@@ -44,7 +44,7 @@ impl Sending {
         registry.register(entries, help, sending.entries.clone());
         registry.register(
             "autoscaler_addresses",
-            "Addresses of autoscaler replicas that reports go to, by the host of the URL",
+            "Number of autoscaler addresses to which reports are sent, by the host of the URL",
             sending.replicas.clone(),
         );
         sending

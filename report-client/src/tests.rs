@@ -252,7 +252,7 @@ async fn only_the_newest_report_waits() {
     let sent = Sent::to(&url, Credentials::new(None, None));
     sent.report("first");
     assert_eq!(server.next().await.body, "first");
-    // The replica has not answered the first report yet.
+    // The replica has not answered the first report yet, so the second report waits.
     for body in ["second", "third", "fourth"] {
         sent.report(body);
     }
@@ -282,7 +282,7 @@ async fn refused_with(status: u16) {
     std::fs::write(&token, "new\n").unwrap();
     sent.report("two");
     let arrived = server.next().await;
-    // The file is not read again while the token is accepted.
+    // The token file is not read again while the server accepts the token.
     assert_eq!(arrived.authorization.as_deref(), Some("Bearer old"));
     sent.shows("reports_total{outcome=\"rejected\"} 1").await;
     sent.report("three");
@@ -290,7 +290,7 @@ async fn refused_with(status: u16) {
     assert_eq!(arrived.authorization.as_deref(), Some("Bearer new"));
     assert_eq!(
         arrived.body, "three",
-        "the newest, and not the one that was refused"
+        "the newest report is sent, and not the rejected one"
     );
 }
 
@@ -343,7 +343,7 @@ async fn the_autoscaler_has_to_prove_its_name() {
         Some("Bearer secret")
     );
 
-    // The client does not accept this certificate, which the known authority has signed, but for another name.
+    // The known authority has signed this certificate, but for another host name. So the client rejects it.
     let (acceptor, authority) = certificate(folder.path(), "elsewhere");
     let mut server = Server::start(Some(acceptor)).await;
     let url = format!("https://localhost:{}", server.port);
@@ -352,10 +352,10 @@ async fn the_autoscaler_has_to_prove_its_name() {
     sent.shows("reports_total{outcome=\"lost\"} ").await;
     assert!(
         server.arrived.try_recv().is_err(),
-        "no token was sent to a stranger"
+        "no token was sent to a server with another name"
     );
 
-    // The files have been renewed; they are read again for the next connection.
+    // The certificate files have been renewed. The client reads them again for the next connection.
     let (acceptor, _) = certificate(folder.path(), "localhost");
     let mut server = Server::start(Some(acceptor)).await;
     let url = format!("https://localhost:{}", server.port);

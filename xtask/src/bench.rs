@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: measures the cost of the counter on this machine.
 //!
-//! Builds the programs that take part in the release profile, as they are shipped, and then executes `ebb-bench`
-//! (`tests/bench`), which measures. So xtask needs few dependencies, and a Ctrl-C reaches the program that has to clean up.
+//! Builds the measured programs and `ebb-bench` (`tests/bench`) in the release profile, as for a release, and then
+//! executes `ebb-bench`. xtask itself measures nothing: so it needs few dependencies, and Ctrl-C directly reaches
+//! `ebb-bench`, which has to clean up.
 
 use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, time::Instant};
 
@@ -14,7 +15,7 @@ use crate::{
     say, setup,
 };
 
-/// The program that measures, and its package.
+/// Name of the benchmark program and of its package.
 const BENCH: &str = "ebb-bench";
 
 /// Measure the cost of the counter: `bench kernel`, `bench overhead`, `bench door` (each with
@@ -22,7 +23,7 @@ const BENCH: &str = "ebb-bench";
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// Passed on to the program that measures
+    /// Arguments for the benchmark program, `ebb-bench`
     #[arg(
         value_name = "kernel|overhead|door",
         trailing_var_arg = true,
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<Infallible> {
     setup::toolchain()?;
     setup::test_tools()?;
     let workspace = Workspace::find()?;
-    say::begin("building ebb and the program that measures");
+    say::begin("building ebb and the benchmark program");
     let start = Instant::now();
     let programs = build::programs(&workspace, &["ebb", FIXTURES_PACKAGE, BENCH], |cargo| {
         cargo.arg("--no-default-features");
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<Infallible> {
     let bench = programs
         .iter()
         .find(|program| program.ends_with(BENCH))
-        .with_context(|| format!("cargo has built no {BENCH}"))?;
+        .with_context(|| format!("cargo did not build {BENCH}"))?;
     say::done("built", start.elapsed());
     let root = Root::ask("load kernel programs and measure their run time")?;
     let mut command = root.command(bench);

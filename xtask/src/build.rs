@@ -57,7 +57,7 @@ pub(crate) fn programs(
     let messages = child.stdout.take().context("cargo has no output")?;
     let mut programs = Vec::new();
     for line in BufReader::new(messages).lines() {
-        let line = line.context("cannot read what cargo says")?;
+        let line = line.context("cannot read cargo's output")?;
         // Lines that are not JSON, and messages without the field `executable`, are ignored.
         programs.extend(
             serde_json::from_str::<Message>(&line)
@@ -66,7 +66,7 @@ pub(crate) fn programs(
         );
     }
     if !child.wait().context("cannot wait for cargo")?.success() {
-        bail!("the programs do not build: see above");
+        bail!("the build of the programs failed: see the errors above");
     }
     Ok(programs)
 }

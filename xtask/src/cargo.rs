@@ -54,7 +54,7 @@ struct Target {
 }
 
 impl Workspace {
-    /// Reads the workspace from `cargo metadata`, because only cargo knows how its configuration changes the paths.
+    /// Reads the workspace from `cargo metadata`, because cargo's configuration can change the paths.
     pub(crate) fn find() -> Result<Self> {
         // Cargo sets CARGO_MANIFEST_DIR when it runs this program. The value at compile time is only the fallback: if
         // several clones share a target directory, it may be the folder of another clone.
@@ -72,7 +72,7 @@ impl Workspace {
                 .arg(&manifest),
         )
         .with_context(|| format!("cargo metadata of {} failed", manifest.display()))?;
-        serde_json::from_str(&text).context("cargo metadata is not as expected")
+        serde_json::from_str(&text).context("the output of cargo metadata has an unexpected form")
     }
 
     /// Returns the folder of programs of the dev profile.

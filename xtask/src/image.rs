@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn run() -> Result<ExitCode> {
     if exec::which(BUILDAH).is_none() {
-        bail!("no {BUILDAH} here, which puts the image together (apt-get install {BUILDAH})");
+        bail!("{BUILDAH}, which builds the image, is not installed (apt-get install {BUILDAH})");
     }
     setup::toolchain()?;
     let workspace = Workspace::find()?;
@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&context).with_context(|| format!("cannot create {}", context.display()))?;
     for program in &programs {
-        let name = program.file_name().context("a program has no name")?;
+        let name = program.file_name().context("a program has no file name")?;
         fs::copy(program, context.join(name))
             .with_context(|| format!("cannot copy {}", program.display()))?;
     }

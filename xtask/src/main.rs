@@ -36,9 +36,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::Args),
-    /// Build all programs for use (release profile) and say where they are
+    /// Build all programs in the release profile and print their paths
     Build,
-    /// Build the programs of a cluster, static, and put them into an OCI image (with buildah)
+    /// Build the programs for a cluster, statically linked, and put them into an OCI image (with buildah)
     Image,
     /// Regenerate deploy/ebb.yaml (with kubectl), Prometheus' rules and Grafana's dashboards
     Manifests,

@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<Infallible> {
     setup::toolchain()?;
     setup::test_tools()?;
     let workspace = Workspace::find()?;
-    say::begin("building ebb and what takes the pictures");
+    say::begin("building ebb and the screenshot program");
     let start = Instant::now();
     let mut cargo = workspace.cargo(["build"]);
     for (package, program) in [

@@ -45,7 +45,8 @@ impl Ending {
             () = signals.next() => {}
         }
         info!("closing");
-        // Only these tasks open listeners. They are aborted first, so that no listener is opened after the close.
+        // The watches are aborted first, because only they open listeners. So no listener is opened after all listeners
+        // are closed.
         for watch in &self.watches {
             watch.abort();
         }

@@ -11,7 +11,7 @@ pub(crate) enum Failure {
     #[error("cannot create a client for the API server: {0}")]
     Client(#[from] kube::Error),
     /// The configuration for the API server cannot be determined.
-    #[error("cannot tell how to reach the API server: {0}")]
+    #[error("no usable configuration for reaching the API server: {0}")]
     Config(#[from] kube::config::InferConfigError),
     /// The status port or the probe port cannot be opened.
     #[error("cannot listen on {address}: {source}")]

@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Service: the autoscaler does not reuse it for a minute.
 const LINGERS: Duration = Duration::from_secs(10);
 
-/// The Service port whose requests arrive at a listener.
+/// The Service port that a listener receives requests for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) service: Service,
@@ -210,7 +210,7 @@ impl Listeners {
             leaving.into_iter().chain(doors).collect()
         };
         for task in tasks {
-            // An error means that the task panicked. Its listener is closed in this case, too.
+            // An error means that the task of the listener panicked. The listener is closed in this case, too.
             let _closed = task.await;
         }
     }
@@ -272,8 +272,8 @@ impl Listeners {
                 door.pool.set_hard_limit(record.hard_limit);
             }
             let at_port = ready.get(&key.port);
-            // If the Service had one port and its pods have one port, the port was probably renamed. The queue of the
-            // old name then gets the pods of the new name.
+            // If the Service had one port before and its pods have one port now, the port was probably renamed. The
+            // requests that are queued under the old name are then sent to the pods of the new name.
             let renamed = (door.closed && door.alone && ready.len() == 1)
                 .then(|| ready.values().next())
                 .flatten();

@@ -115,7 +115,7 @@ const COUNTERS: &[Figure] = &[
     }),
     (
         "queued_seconds",
-        "Time that requests were queued, summed",
+        "Sum of the times that requests were queued",
         |seen| seen.pool.held().integral.as_secs_f64(),
     ),
     ("answered", "Requests that pods answered", |seen| {
@@ -145,7 +145,7 @@ impl Collector for Figures {
                 family.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
             }
         }
-        let help = "Time that the first request was queued while there was no pod";
+        let help = "Time that the first request of a cold start was queued, until there was a pod";
         let kind = MetricType::Histogram;
         let mut metric = encoder.encode_descriptor("cold_start_seconds", help, None, kind)?;
         for (seen, labels) in listeners.iter().zip(&labels) {

@@ -104,7 +104,8 @@ impl Options {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "must be a duration, as 10s or 5m".to_owned())
+    humantime::parse_duration(text)
+        .map_err(|_| "must be a duration, for example 10s or 5m".to_owned())
 }
 
 /// Parses a number of bytes, with the binary units of Kubernetes.
@@ -127,12 +128,12 @@ fn bytes(text: &str) -> Result<usize, String> {
 }
 
 /// The error text of [`bytes`].
-const BYTES: &str = "must be a number of bytes, at least 1Mi, as 400Mi or 2Gi";
+const BYTES: &str = "must be a number of bytes, at least 1Mi, for example 400Mi or 2Gi";
 
 fn wait(text: &str) -> Result<Duration, String> {
     match duration(text) {
         Ok(wait) if !wait.is_zero() => Ok(wait),
-        _ => Err("must be a duration above zero, as 60s or 5m".to_owned()),
+        _ => Err("must be a duration above zero, for example 60s or 5m".to_owned()),
     }
 }
 

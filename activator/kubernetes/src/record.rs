@@ -50,13 +50,13 @@ pub(crate) async fn run(
             }
             Err(error) => {
                 if !std::mem::replace(&mut trouble, true) {
-                    warn!(%error, %namespace, "cannot watch the ConfigMaps with the record of ports; trying again");
+                    warn!(%error, %namespace, "cannot watch the records of activator ports; trying again");
                 }
                 continue;
             }
         }
         if std::mem::take(&mut trouble) {
-            info!("watching the ConfigMaps of ports again");
+            info!("watching the records of activator ports again");
         }
     }
 }
@@ -65,7 +65,7 @@ pub(crate) async fn run(
 fn tell(listeners: &Listeners, map: &ConfigMap) -> Option<String> {
     let name = map.name_any();
     let Some(of) = allotments::namespace(&name) else {
-        warn!(%name, "a ConfigMap has the label of a record of ports, but not the name of one; ignored");
+        warn!(%name, "a ConfigMap with the label of an activator port record has no valid name; ignored");
         return None;
     };
     let mut record = BTreeMap::new();
@@ -75,7 +75,7 @@ fn tell(listeners: &Listeners, map: &ConfigMap) -> Option<String> {
                 record.insert(service.clone(), allotment);
             }
             _ => {
-                warn!(%name, %service, "the record of a Service's ports cannot be read; this activator does not listen for it")
+                warn!(%name, %service, "cannot read the record of a Service's activator ports; no listener is opened")
             }
         }
     }

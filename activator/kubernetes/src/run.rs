@@ -54,7 +54,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     tasks.spawn("the status port", serving);
     tasks.spawn("the probe port", probing);
     let watching = tasks.spawn("the watch of EndpointSlices", watching);
-    let following = tasks.spawn("the watch of the record of ports", following);
+    let following = tasks.spawn("the watch of the records of activator ports", following);
     tasks.spawn("writing reports", writing);
     tasks.spawn("sending reports", sending);
     // This task ends when the activator is ready. It is not in `tasks`, because the end of a task in `tasks` is an

@@ -200,8 +200,16 @@ mod tests {
             says: Says::InPath(in_path),
         };
         assert_eq!(claims("web-ebb", "web"), Some(ours));
-        assert_eq!(claims("forged", "web"), None, "not as Ebb calls it");
-        assert_eq!(claims("web-ebb", "other"), None, "of another Service");
+        assert_eq!(
+            claims("forged", "web"),
+            None,
+            "Ebb does not create slices of this name"
+        );
+        assert_eq!(
+            claims("web-ebb", "other"),
+            None,
+            "the name is that of another Service's slice"
+        );
     }
 
     #[test]

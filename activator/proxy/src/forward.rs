@@ -19,8 +19,8 @@ use crate::unread::Unread;
 /// Answers one request with a backend's response or with a refusal.
 pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Response<Answer> {
     let version = request.version();
-    // The guard recognises a request for an upgrade by the same two conditions, and keeps back the client's next bytes
-    // until `decide` is called below.
+    // An HTTP/1.1 request with `Upgrade` asks for an upgrade. Until `decide` is called, the guard (the parser of the
+    // client's bytes) does not pass on any bytes after such a request.
     let undecided = version == Version::HTTP_11 && request.headers().contains_key(UPGRADE);
     let result = match session.refusal() {
         Some(Flaw::NoMemory) => Err(Refusal::BytesFull),
@@ -60,7 +60,7 @@ async fn pass_on(
         .as_ref()
         .filter(|_| has_body)
         .map(Unread::begin);
-    // The memory is charged until the response arrives.
+    // The memory of the request is charged to the namespace's account until the response arrives.
     let memory = session.pool.limits().memory.take(budget::request(&request));
     let _memory = memory.ok_or(Refusal::BytesFull)?;
     let upgrades = prepare_request(&mut request, &session.client)?;

@@ -45,12 +45,13 @@ struct Kept {
     back: oneshot::Sender<Outgoing>,
 }
 
-/// Receives the body after a failed attempt.
+/// Receives the request's body back after a failed attempt to send the request.
 #[derive(Debug)]
 pub(crate) struct Returns(oneshot::Receiver<Outgoing>);
 
 impl Returns {
-    /// Resolves to the whole body, as it was before the attempt. `None` if more was sent than is kept.
+    /// Resolves to the whole body, as it was before the failed attempt. `None` if the attempt sent more bytes than are
+    /// kept.
     pub(crate) async fn body(self) -> Option<Outgoing> {
         timeout(GIVEN_UP_WITHIN, self.0).await.ok()?.ok()
     }
@@ -75,8 +76,8 @@ impl Outgoing {
         }
     }
 
-    /// Keeps all data that is sent after this call, as long as the budget has memory for it. The result receives the
-    /// body after a failed attempt.
+    /// Keeps all data that is sent after this call, as long as the budget has memory for it. The returned value
+    /// receives the body back after a failed attempt.
     pub(crate) fn keep(&mut self, memory: &Account) -> Returns {
         let (back, returns) = oneshot::channel();
         self.kept = Some(Box::new(Kept {

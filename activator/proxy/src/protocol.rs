@@ -27,8 +27,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The HTTP version that the backends of a pool speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// The client's version. At the first HTTP/2 request for a backend, the proxy checks once whether the backend
-    /// speaks HTTP/2. If it does not, the backend gets HTTP/1.1.
+    /// Each backend gets the HTTP version that the client uses. At the first HTTP/2 request for a backend, the proxy
+    /// checks once whether the backend speaks HTTP/2. If it does not, the backend gets HTTP/1.1.
     #[default]
     Detect,
     /// HTTP/1.1, whatever the client speaks.

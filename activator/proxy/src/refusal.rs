@@ -22,7 +22,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 pub(crate) enum Refusal {
     #[error("bad request: {0}")]
     Malformed(Flaw),
-    #[error("bad request: host is given {count} times, exactly once is allowed")]
+    #[error("bad request: host is given {count} times; it must be given exactly once")]
     Host { count: usize },
     #[error("bad request: host {0:?} is not a host name with an optional port")]
     Authority(String),
@@ -102,8 +102,8 @@ impl Refusal {
             || matches!(self, Refusal::Malformed(_) | Refusal::Connect);
         let ends = senseless || matches!(self, Refusal::BytesFull);
         if ends && version < Version::HTTP_2 {
-            // After an invalid request the following bytes cannot be interpreted. After `BytesFull`, closing the
-            // connection frees its buffers.
+            // The connection is closed. After an invalid request, the following bytes cannot be interpreted. After a
+            // refusal for lack of memory (`BytesFull`), the close frees the buffers of the connection.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -94,7 +94,7 @@ pub(crate) async fn send(
         let Some(copy) = copy else {
             return Err(Refusal::BrokeOff);
         };
-        // The connection holds the request's body until it is dropped.
+        // The failed connection still holds the request's body. The drop of the connection returns the body.
         drop(connection);
         request = copy.whole().await.ok_or(Refusal::BrokeOff)?;
         session.pool.tally().resent();
@@ -103,7 +103,8 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends a request. When the backend accepts the connection, records this in the permit.
+/// Sends a request. When the backend accepts the connection, records this in the request's permit (its right to use the
+/// backend).
 async fn try_send(
     connection: &mut Connection,
     request: Request<Outgoing>,
@@ -157,7 +158,7 @@ pub(crate) async fn acquire(
 /// A copy of a request, kept because the request may have to be sent again.
 struct Copy {
     head: Request<()>,
-    /// Receives the body after a failed attempt. `None` if the request has no body.
+    /// Receives the body back after a failed attempt to send the request. `None` if the request has no body.
     body: Option<Returns>,
 }
 
@@ -180,7 +181,7 @@ impl Copy {
         self.head.method().is_safe() && self.body.is_none()
     }
 
-    /// Returns the original request, or `None` if more of its body was sent than is kept.
+    /// Returns the original request, or `None` if more bytes of its body were sent than are kept.
     async fn whole(self) -> Option<Request<Outgoing>> {
         let body = match self.body {
             Some(returns) => returns.body().await?,

@@ -160,8 +160,8 @@ pub(crate) async fn run(
         () = closing(stopping.clone()) => return,
     };
     match speaks_http2 {
-        // A client that has sent a part of the HTTP/2 preface gets a response. A client that has sent nothing gets
-        // none.
+        // The time limit for the header is over. A client that has sent a part of the HTTP/2 preface gets a response. A
+        // client that has sent nothing gets no response.
         Err(_) if session.socket.has_unread() => {
             session.count(Reason::HeaderTooSlow);
             session.socket.last_word(REQUEST_TIMEOUT);

@@ -309,14 +309,17 @@ mod tests {
         client.write_all(b"first").await.expect("open");
         server.read_exact(&mut [0; 5]).await.expect("sent");
         let mark = client.written();
-        assert!(!client.ended_before(mark), "it has not ended");
+        assert!(
+            !client.ended_before(mark),
+            "the peer has not closed the connection yet"
+        );
         drop(server);
         let mut first = [0];
         assert_eq!(client.peek(&mut first).await.expect("an end"), 0);
         client
             .write_all(b"second")
             .await
-            .expect("not known to be closed yet");
+            .expect("the first write after the peer's close succeeds");
         assert_eq!(client.read(&mut first).await.expect("an end"), 0);
         assert!(client.ended_before(mark));
     }

@@ -64,7 +64,7 @@ impl Unread {
         self.change(|state| state.bytes = state.bytes.saturating_sub(bytes));
     }
 
-    /// Records a new request with a body.
+    /// Records a new request with a body. The request is open until the returned value is dropped.
     pub(crate) fn begin(&self) -> Open {
         self.change(|state| state.open += 1);
         Open(self.clone())
@@ -72,8 +72,8 @@ impl Unread {
 
     fn came(&self, bytes: usize) {
         self.change(|state| match state.open {
-            // Without an open request, these bytes belong to a request that is just arriving, or to a refused request.
-            // The bytes of a refused request are not kept, so the earlier count is replaced.
+            // No request is open, so the new bytes belong to a request that is just arriving, or to a refused request.
+            // The count begins again with the new bytes, because the bytes of a refused request are not kept in memory.
             0 => state.bytes = bytes,
             _ => state.bytes += bytes,
         });

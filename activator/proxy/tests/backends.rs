@@ -82,7 +82,8 @@ async fn a_backend_that_is_not_there_yet_is_waited_for() {
     drop(refusing);
     door.pool.add(1, address);
     let answer = async {
-        // The body must be forwarded although the request was queued a second time.
+        // The backend refuses the first connection, so the request is queued again. The request's body must still be
+        // forwarded.
         door.say("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
             .await
     };

@@ -1,6 +1,9 @@
 //! T11: the memory that clients may use is bounded, and a client beyond the bound gets an error response.
 
-#![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test client reports failures by panicking"
+)]
 
 mod support;
 
@@ -131,7 +134,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
     for (_h2, response, _body) in senders {
         let response = match soon(response).await {
             Ok(response) => response,
-            // For this request, the budget had no room even for the connection.
+            // The budget had no room for the connection of this request, so the whole connection was refused.
             Err(error) => {
                 assert_eq!(
                     error.reason(),
@@ -174,7 +177,7 @@ async fn t11_a_connection_that_is_turned_away_is_told_so_in_its_protocol() {
         "{error:?}"
     );
 
-    // A client that sends nothing gets a response too.
+    // A connection without memory gets the refusal even if the client sends nothing.
     let answer = door.say("").await;
     assert_eq!(split(&answer).0, 503);
     assert_eq!(door.pool.counts().refused(Reason::BytesFull), 3);

@@ -1,6 +1,9 @@
 //! Tests under load that a backend answers every request while backends are added and removed.
 
-#![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test client reports failures by panicking"
+)]
 
 mod support;
 
@@ -82,7 +85,7 @@ async fn every_request_is_answered_by_a_backend() {
     let held = door.pool.held();
     assert!(
         held.total > 0,
-        "no request was queued: the pool always had a backend"
+        "the test proves nothing: no request was queued, because the pool always had a backend"
     );
     assert_eq!(held.now, 0);
 }

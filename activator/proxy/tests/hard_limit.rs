@@ -110,7 +110,8 @@ async fn a_limit_that_is_raised_lets_those_who_wait_go() {
     assert_eq!(door.pool.in_flight(1), 1);
     door.pool.set_hard_limit(3);
     assert_eq!((door.pool.in_flight(1), door.pool.held().now), (3, 2));
-    // A client that disconnects makes room for the next request.
+    // If a client disconnects, its request no longer counts towards the hard limit, and the next queued request is
+    // sent.
     clients.remove(0);
     soon(until(|| door.pool.held().now == 1)).await;
     assert_eq!(door.pool.in_flight(1), 3);

@@ -1,6 +1,9 @@
 //! Tests of HTTP/2: between client and proxy, between proxy and backend, and on both sides.
 
-#![allow(clippy::expect_used, reason = "a client of tests fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test client reports failures by panicking"
+)]
 
 mod support;
 

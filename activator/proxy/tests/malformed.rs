@@ -116,8 +116,8 @@ async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
         assert_eq!(status, 400, "{answer}");
         assert_eq!(
             body,
-            "ebb: bad request: content-length and transfer-encoding are given together, \
-             one of them is allowed\n"
+            "ebb: bad request: content-length and transfer-encoding are given together; \
+             only one of them is allowed\n"
         );
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     }
@@ -217,7 +217,7 @@ async fn a_header_that_never_ends_is_not_waited_for() {
     // limit.
     let answer = door.say("P").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    // A client that sends nothing gets no response.
+    // If a client sends nothing within the time limit, the connection is closed without a response.
     assert_eq!(door.say("").await, "");
     assert_eq!(door.pool.counts().refused(Reason::HeaderTooSlow), 2);
 }

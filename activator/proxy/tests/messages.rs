@@ -19,14 +19,14 @@ async fn bodies_stream_both_ways_without_waiting_for_their_ends() {
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut client = door.begin(head.as_bytes()).await;
     client.write_all(b"3\r\none\r\n").await.expect("open");
-    // The echo of the first piece arrives before the client sends the second.
+    // The echo of the body's first piece arrives before the client sends the second piece.
     let answer = read_until(&mut client, "3\r\none\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     client.write_all(b"3\r\ntwo\r\n").await.expect("open");
     read_until(&mut client, "3\r\ntwo\r\n").await;
     client.write_all(b"0\r\n\r\n").await.expect("open");
     read_until(&mut client, "0\r\n\r\n").await;
-    // The connection can be used for another request.
+    // After a chunked request, the connection can be used for another request.
     client
         .write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nlast")
         .await
@@ -102,7 +102,7 @@ async fn a_client_is_told_to_continue_when_there_is_a_backend() {
     door.holds(1).await;
     assert!(
         client.try_read(&mut [0; 1]).is_err(),
-        "told to continue while held"
+        "no 100 Continue may arrive while the request is queued"
     );
     door.pool.add(1, server.address);
     assert_eq!(

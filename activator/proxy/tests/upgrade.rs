@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Starts a server that accepts any upgrade and sends back the received bytes in capitals.
+/// Starts a server that accepts any upgrade and sends back the received bytes in upper case.
 async fn shouting_server() -> Server {
     Server::raw(|mut stream| async move {
         let head = read_head(&mut stream).await;

@@ -19,8 +19,8 @@ async fn scale(pool: Pool, starts: Arc<AtomicU64>) {
         starts.fetch_add(1, Ordering::SeqCst);
         let server = Server::http(|_| async { text("ok") }).await;
         pool.add(id, server.address);
-        // The pause is about as long as the time until the client's next request, so that the removal and the request
-        // happen in every order.
+        // The pause is about as long as the time until the client's next request, so the backend is removed sometimes
+        // before and sometimes after the request arrives.
         tokio::time::sleep(Duration::from_micros(id * 7 % 1500)).await;
         pool.remove(id);
         pool.drained(id).await;

@@ -30,7 +30,8 @@ pub struct Adoption {
     pub exchanged: usize,
     /// Number of cgroups that are no longer counted, because they are deleted or only some of their links were pinned.
     pub dropped: usize,
-    /// Names of other layouts whose pins were removed; their cgroups are no longer counted.
+    /// Names of the other map layouts whose pins were removed. Cgroups that were counted with these pins are no longer
+    /// counted.
     pub layouts: Vec<String>,
     /// True if pins of this build's layout were removed, because some were missing or their maps had other shapes.
     pub halfway: bool,
@@ -64,7 +65,7 @@ impl Counter {
             && fresh
             && let Err(error) = pins.remove_own_layout()
         {
-            tracing::warn!(%error, "the pins could not be removed");
+            tracing::warn!(%error, "the new pins, which are incomplete, could not be removed");
         }
         Self::new(kernel?, Some(pins))?.adopt_all(found)
     }
@@ -114,8 +115,8 @@ impl Counter {
             }
         }
         let rules = self.read_rules(pod)?;
-        // The assignment of the slot usually exists. It is missing if the process that attached the cgroup was killed
-        // before the assignment.
+        // Usually the pod slot is already assigned to the cgroup. The assignment is missing if the process that
+        // attached the programs was killed before it assigned the slot.
         self.name_slot(cgroup, pod)?;
         self.pods.insert(
             pod,

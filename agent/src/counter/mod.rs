@@ -106,7 +106,7 @@ impl Counter {
     ) -> Result<Attached, CounterError> {
         self.zero(pod)?;
         let since = now()?;
-        // A killed process may have left rules in this slot. These rules are replaced.
+        // A killed process may have left counting rules in this pod slot. These rules are replaced.
         let left = self.read_rules(pod)?;
         self.write_rules(pod, rules, &left)?;
         let directory = File::open(path).map_err(|source| cgroup::CgroupError::Missing {
@@ -123,8 +123,8 @@ impl Counter {
         if let Some(pins) = &self.pins {
             pins.keep(pod.0, since, &links)?;
         }
-        // The slot is assigned last, because connections are counted from the assignment on. If the process is killed
-        // before the assignment, the next process assigns the slot.
+        // The pod slot is assigned to the cgroup last, because connections are counted from the assignment on. If the
+        // process is killed before the assignment, the next process assigns the slot.
         self.name_slot(cgroup, pod)?;
         Ok(Attached {
             cgroup,
@@ -141,7 +141,7 @@ impl Counter {
         }
     }
 
-    /// Changes the rules of a cgroup. The new rules apply from the next request on.
+    /// Changes the counting rules of a cgroup (ports and excluded paths). The new rules apply from the next request on.
     ///
     /// # Errors
     /// The cgroup is not counted, the rules are invalid, or a map cannot be written.
@@ -190,7 +190,7 @@ impl Counter {
             .map(|(pod, _)| *pod)
     }
 
-    /// Returns the rules of a cgroup.
+    /// Returns the counting rules of a cgroup.
     pub fn rules(&self, pod: PodId) -> Option<&Rules> {
         self.pods.get(&pod).map(|attached| &attached.rules)
     }

@@ -24,7 +24,8 @@ pub struct Events {
     pub not_joined: u64,
     /// Out-of-order packets for which the buffer had no room: their connections became opaque.
     pub no_room: u64,
-    /// Out-of-order packets whose pod had used its share of the out-of-order buffer: their connections became opaque.
+    /// Out-of-order packets of pods that had used their share of the out-of-order buffer. The connections became
+    /// opaque.
     pub no_share: u64,
     /// Connections that became opaque because TCP has accepted bytes that the kernel programs never saw.
     pub missed: u64,

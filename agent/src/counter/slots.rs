@@ -3,7 +3,7 @@
 
 #[expect(
     deprecated,
-    reason = "its successor, CGRP_STORAGE, needs Linux 6.2; this one is there from 4.19"
+    reason = "the map type CGROUP_STORAGE works from Linux 4.19 on; its successor, CGRP_STORAGE, needs Linux 6.2"
 )]
 use aya::maps::CgroupStorage;
 use aya::maps::{Array, CgroupStorageKey, HashMap};
@@ -51,7 +51,7 @@ impl Counter {
             .map_err(|source| map_error("PODS", source))
     }
 
-    /// Replaces the rules of a slot.
+    /// Replaces the counting rules of a pod slot.
     pub(super) fn write_rules(
         &mut self,
         pod: PodId,
@@ -74,7 +74,7 @@ impl Counter {
             .map_err(|source| map_error("RULES", source))
     }
 
-    /// Removes the excluded paths of a slot.
+    /// Removes the excluded paths of a pod slot.
     pub(super) fn remove_exclusions(&mut self, pod: PodId, rules: &Rules) {
         let Ok((_, exclusions)) = rules.for_kernel(pod.0) else {
             return;
@@ -87,7 +87,7 @@ impl Counter {
         }
     }
 
-    /// Reads the rules of a slot from the kernel.
+    /// Reads the counting rules of a pod slot from the kernel.
     pub(super) fn read_rules(&mut self, pod: PodId) -> Result<Rules, CounterError> {
         let map: Array<_, PodRules> = self.kernel.map("RULES")?;
         let rules = map
@@ -127,7 +127,8 @@ impl Counter {
             // An error is ignored, because the entry may already be removed.
             let _ = map.remove(cgroup);
         }
-        // `cgroup` is `None` if the cgroup is deleted. A deleted cgroup has no cgroup storage, so nothing is written.
+        // `cgroup` is `None` if the cgroup is deleted. A deleted cgroup has no entry in the cgroup storage map, so
+        // nothing is written.
         cgroup.map_or(Ok(()), |cgroup| self.set_name(cgroup, NO_SLOT))
     }
 

@@ -75,7 +75,7 @@ impl Link {
         let info = bpf::link_info(self.0.as_fd())?;
         if info.link_type != CGROUP {
             return Err(io::Error::other(format!(
-                "a link of type {}, not to a cgroup",
+                "a link of type {}, which is not a link to a cgroup",
                 info.link_type
             )));
         }

@@ -97,8 +97,8 @@ impl Kernel {
                     tracing::info!(
                         program = name,
                         %io_error,
-                        "this kernel cannot run it (it needs Linux 5.17); packets of very many chunks or frames make \
-                         their connection opaque"
+                        "this kernel cannot run the program, which needs Linux 5.17; packets with very many chunks or \
+                         frames make their connection opaque"
                     );
                     tracing::debug!("{verifier_log}");
                     Ok(())

@@ -159,7 +159,8 @@ mod tests {
         for (program, _) in ATTACHED {
             assert!(object.programs.contains_key(program), "{program}");
         }
-        // A program in neither list could never run.
+        // Each program must be in the list of attached programs or in the list of called programs. Otherwise the
+        // program could never run.
         for program in object.programs.keys() {
             let attached = ATTACHED.iter().any(|(name, _)| name == program);
             let called = CALLS

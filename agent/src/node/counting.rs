@@ -248,7 +248,7 @@ impl<M: Meter> Counting<M> {
                 Err(error) => {
                     self.missed += 1;
                     counted.last = None;
-                    warn!(uid, %error, "a pod's figures cannot be read");
+                    warn!(uid, %error, "the counters of a pod cannot be read");
                 }
             }
             // The cgroup is checked after the reading, so that the reading includes the pod's last requests.

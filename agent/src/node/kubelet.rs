@@ -162,7 +162,7 @@ mod tests {
             "kubepods.slice/kubepods-pod6ba7b810_9dad_11d1_80b4_00c04fd430c8.slice/crio-conmon-0f1e.scope",
         ),
         (
-            "systemd, below a root of kubelet's (kind)",
+            "systemd, with kubelet's --cgroup-root (kind)",
             "/kubelet",
             Qos::Burstable,
             "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/\
@@ -187,7 +187,7 @@ mod tests {
             "kubepods/pod6ba7b810-9dad-11d1-80b4-00c04fd430c8/0f1e",
         ),
         (
-            "cgroupfs, below a root of kubelet's",
+            "cgroupfs, with kubelet's --cgroup-root",
             "/nodes/a",
             Qos::Burstable,
             "nodes/a/kubepods/burstable/pod6ba7b810-9dad-11d1-80b4-00c04fd430c8/0f1e",

@@ -24,8 +24,8 @@ const OLDEST: (u32, u32) = (5, 10);
 pub(super) enum Lack {
     /// The node has no cgroup v2, or kubelet places the cgroups of pods in cgroup v1.
     #[error(
-        "this node has cgroup v1 only, or keeps its pods there: requests are counted in cgroup v2 directories \
-         (see https://kubernetes.io/docs/concepts/architecture/cgroups/)"
+        "this node has cgroup v1 only, or kubelet places pods in cgroup v1: Ebb counts requests in cgroup v2 \
+         directories (see https://kubernetes.io/docs/concepts/architecture/cgroups/)"
     )]
     CgroupV1,
     /// The kernel is older than [`OLDEST`].
@@ -64,7 +64,7 @@ pub(super) struct Ready {
 /// The paths that are needed to load the counter.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// The directory of pins.
+    /// The directory for pinned kernel objects.
     pub(super) pins: PathBuf,
     /// Kubelet's `--cgroup-root`.
     pub(super) kubelet_cgroup_root: String,
@@ -96,7 +96,7 @@ impl Place {
             }
             // Without a bpffs, the counter is loaded without pins, and its counting stops when the agent ends.
             Err(error @ PinsError::NotBpffs { .. }) => {
-                warn!(%error, "counting ends with this process: a restart loses what happens meanwhile");
+                warn!(%error, "the counter is not pinned: while the agent restarts, no request is counted");
                 Ok(Ready {
                     counter: Counter::load()?,
                     adoption: Adoption::default(),
@@ -129,7 +129,7 @@ mod tests {
             ("5.10.0-28-amd64", false),
             ("6.1.0-18-cloud-amd64", false),
             ("10.0", false),
-            // A release that cannot be parsed is accepted.
+            // A kernel release that cannot be parsed is accepted.
             ("next", false),
         ] {
             let is_old = version(release).is_some_and(|version| version < OLDEST);

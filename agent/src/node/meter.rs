@@ -32,9 +32,9 @@ pub(super) trait Meter {
     fn pods(&self) -> Vec<Self::Pod>;
     /// Returns the counted cgroup with this id.
     fn find(&self, cgroup: u64) -> Option<Self::Pod>;
-    /// Returns whether the pod has these rules.
+    /// Returns whether the pod has these counting rules.
     fn has_rules(&self, pod: Self::Pod, rules: &Rules) -> bool;
-    /// Changes the rules of a pod.
+    /// Changes the counting rules of a pod.
     fn set_rules(&mut self, pod: Self::Pod, rules: &Rules) -> Result<(), CounterError>;
     /// Returns the start of the counting, `CLOCK_MONOTONIC`.
     fn since(&self, pod: Self::Pod) -> Duration;

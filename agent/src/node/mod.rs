@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let client = Client::try_default()
         .await
-        .context("cannot tell where the API server is")?;
+        .context("no usable configuration for reaching the API server")?;
     let status_port = ports::status(args.status_address).await?;
     let probe_port = ports::probe(args.probe_address).await?;
 
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     tasks.spawn("the status port", serving);
     tasks.spawn("the probe port", probe::serve(probe_port, status));
     if args.autoscaler.is_empty() {
-        tracing::warn!("no --autoscaler given: figures are shown at /metrics only");
+        tracing::warn!("no --autoscaler given: counts are not reported, only shown at /metrics");
     }
     for url in args.autoscaler {
         let name = format!("reports to {url}");

@@ -87,9 +87,9 @@ pub(crate) struct PodSpec {
 pub(crate) enum OptIn {
     /// The pod did not opt in, has ended, or has an invalid uid.
     Nothing,
-    /// The pod asks to be counted.
+    /// The pod opted in and can be counted.
     Count(PodSpec),
-    /// The pod asks to be counted, but cannot be counted. The string is the reason.
+    /// The pod opted in but cannot be counted. The string is the reason.
     Wrong(PodSpec, String),
 }
 

@@ -1,4 +1,4 @@
-//! Writes the report of one round. The format is defined in [`ebb_contract`].
+//! Writes a report about one reading of all counted pods. The format is defined in [`ebb_contract`].
 
 use std::fs;
 

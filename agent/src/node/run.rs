@@ -71,9 +71,9 @@ impl Node {
                     Some(Ok(event)) => self.heard(event),
                     Some(Err(error)) => {
                         self.metrics.watch_broke();
-                        warn!(%error, "the watch on the API server broke; it begins anew");
+                        warn!(%error, "the watch of this node's pods was interrupted; it begins again");
                     }
-                    None => anyhow::bail!("the watch on the API server ended"),
+                    None => anyhow::bail!("the watch of this node's pods ended"),
                 },
                 _ = rounds.tick() => self.round(),
                 _ = looks.tick(), if self.counting.tally().waiting > 0 => {
@@ -143,7 +143,7 @@ impl Node {
                     self.announcer.counts();
                 }
                 wakes
-                    .inspect_err(|error| warn!(%error, "bursts are seen with the next round only"))
+                    .inspect_err(|error| warn!(%error, "no kernel wake-ups: bursts are detected only once a second"))
                     .ok()
             }
             Err(lack) => {
@@ -201,7 +201,7 @@ impl Node {
             counter.flush_log();
             counter
                 .events()
-                .inspect_err(|error| warn!(%error, "rare events cannot be read"))
+                .inspect_err(|error| warn!(%error, "cannot read kernel event counts"))
                 .ok()
         });
         let mut view = self.view();
@@ -229,7 +229,7 @@ async fn woken(wakes: &mut Option<AsyncFd<Wakes>>) {
             ready.clear_ready();
         }
         Err(error) => {
-            warn!(%error, "bursts are seen with the next round only");
+            warn!(%error, "no kernel wake-ups: bursts are detected only once a second");
             *wakes = None;
         }
     }

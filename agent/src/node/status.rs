@@ -24,8 +24,8 @@ impl ebb_metrics::status::Status for Status {
     fn ready(&self) -> Result<String, String> {
         let view = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         match (&view.standing, view.synced) {
-            (Standing::Loading, _) => Err("it waits for the kernel programs".to_owned()),
-            (_, false) => Err("it waits for the API server".to_owned()),
+            (Standing::Loading, _) => Err("the kernel programs are not loaded yet".to_owned()),
+            (_, false) => Err("the API server has not listed the pods of this node yet".to_owned()),
             (Standing::Counts { .. }, true) => Ok("ready".to_owned()),
             (Standing::Lacks(_, why), true) => Ok(format!("does not count: {why}")),
         }

@@ -1,4 +1,4 @@
-//! Errors of the directory of pins.
+//! Errors of the directory with the pinned kernel objects.
 
 use std::{io, path::PathBuf};
 
@@ -35,7 +35,7 @@ pub enum PinsError {
         /// The directory.
         path: PathBuf,
     },
-    /// Another process uses the directory.
+    /// Another process uses the directory of pins.
     #[error(
         "{path}: another agent counts with these pins (see /proc/locks for its process); one at a time is allowed"
     )]

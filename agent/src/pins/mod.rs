@@ -115,12 +115,12 @@ impl Pins {
         })
     }
 
-    /// Returns the directory of the layout's maps.
+    /// Returns the directory with the pinned maps of this build's layout.
     pub(crate) fn maps(&self) -> PathBuf {
         self.layout().join("maps")
     }
 
-    /// Returns the directory of this build's programs.
+    /// Returns the directory with the pinned programs of this build.
     pub(crate) fn programs(&self) -> PathBuf {
         self.all_programs().join(&self.version.build)
     }

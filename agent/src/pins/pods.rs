@@ -30,7 +30,7 @@ impl Kept {
         whole.then_some(cgroup)
     }
 
-    /// Returns the inode of the cgroup of the first link whose cgroup is not deleted.
+    /// Returns the inode of the cgroup that the links are attached to. Links to a deleted cgroup are skipped.
     pub(crate) fn some_cgroup(&self) -> Option<u64> {
         self.links
             .iter()

@@ -21,8 +21,8 @@ impl Pins {
         }
     }
 
-    /// Removes the pins of other layouts, and returns the names of these layouts. Cgroups that were counted with these
-    /// pins are no longer counted.
+    /// Removes the pins of other map layouts, and returns the names of these layouts. Cgroups that were counted with
+    /// these pins are no longer counted.
     pub(crate) fn remove_other_layouts(&self) -> Result<Vec<String>, PinsError> {
         let mine = self.layout();
         let mut removed = names(&self.root)?;
@@ -34,7 +34,7 @@ impl Pins {
         Ok(removed)
     }
 
-    /// Removes the pins of this build's layout.
+    /// Removes the pins of this build's map layout.
     pub(crate) fn remove_own_layout(&self) -> Result<(), PinsError> {
         remove_layout(&self.layout())
     }
@@ -56,7 +56,8 @@ fn is_layout(name: &str) -> bool {
         .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// Removes a layout. Links are removed first: while a program is attached, its program arrays must be complete.
+/// Removes the pins of one map layout. Links are removed first: while a program is attached, its program arrays must be
+/// complete.
 fn remove_layout(layout: &Path) -> Result<(), PinsError> {
     remove(&layout.join("pods"))?;
     remove(&layout.join("programs"))?;

@@ -10,16 +10,16 @@
 pub struct CountedAhead(f64);
 
 impl CountedAhead {
-    /// Counts ahead `requests`, the number of requests that are in one queue. This number replaces `before`, the number
-    /// that was counted ahead for the same queue until this call. Returns `requests`, which is `before` in the next
+    /// Counts the `requests` of one queue as load before they reach a pod. `before`: the number that was counted for
+    /// the same queue at the previous call, which is replaced. Returns `requests`, for use as `before` in the next
     /// call.
     pub fn replace(&mut self, before: f64, requests: f64) -> f64 {
         self.0 = (self.0 + requests - before).max(0.0);
         requests
     }
 
-    /// Returns how many of `requests` were not counted ahead. All `requests` have reached pods. The other ones are
-    /// subtracted from the number of requests counted ahead.
+    /// Returns how many of `requests`, which have reached pods, were not counted while they were queued. The requests
+    /// that were counted while queued are subtracted from the stored number.
     pub fn subtract_from(&mut self, requests: f64) -> f64 {
         let known = requests.min(self.0);
         self.0 -= known;
@@ -27,7 +27,7 @@ impl CountedAhead {
     }
 }
 
-/// Returns the load of `queued` requests while there is no pod: (concurrency, requests per second).
+/// Returns the load of `queued` requests while there is no pod, as a tuple (concurrency, requests per second).
 ///
 /// `concurrency` and `requests` are the measured load. Requests that have just arrived have no weight in a mean yet, so
 /// each of the two results is at least `queued`.
@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(
             ahead.subtract_from(5.0),
             2.0,
-            "three of them were counted ahead"
+            "three requests were counted while queued"
         );
         ahead.replace(counted, 0.0);
         assert_eq!(ahead.subtract_from(1.0), 1.0, "never below zero");

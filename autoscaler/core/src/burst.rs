@@ -36,8 +36,8 @@ impl Span {
 }
 
 impl Burst {
-    /// Adds the mean concurrency over `from..to`, and returns the mean concurrency over the `window` that ends at `to`.
-    /// If `window` is zero, the burst window is off, and the result is 0.
+    /// Adds a span with the mean concurrency over `from..to`, and returns the mean concurrency over the `window` that
+    /// ends at `to`. If `window` is zero, the burst window is off, and the result is 0.
     pub fn push(&mut self, from: Timestamp, to: Timestamp, mean: f64, window: Duration) -> f64 {
         if window.is_zero() {
             self.spans = VecDeque::new();

@@ -76,7 +76,7 @@ pub enum Metric {
     Concurrency,
     /// Requests per second.
     Rps,
-    /// A metric on which this crate does not decide, e.g. `cpu`.
+    /// A metric for which this crate makes no decisions, for example `cpu`.
     Named(Box<str>),
 }
 

@@ -3,8 +3,8 @@
 //!
 //! The implementation is a sliding maximum over slots of two seconds (the "ascending minima" algorithm, as in Knative's
 //! `pkg/autoscaler/aggregation/max`). An entry is kept only while it can still become the maximum, so the entries are
-//! in falling order. Of two numbers in one slot, the larger one counts. If the clock steps back, a number goes into the
-//! newest slot.
+//! in falling order. Of two numbers in one slot, the larger one counts. If the clock steps back, a new number is
+//! recorded in the newest slot.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -37,13 +37,13 @@ struct Second {
     integral: f64,
     requests: f64,
     covered: Duration,
-    /// The means that were already recorded for this second: (concurrency, requests per second).
+    /// The means that were already recorded for the current second, as a tuple (concurrency, requests per second).
     given: (f64, f64),
 }
 
 impl Second {
-    /// Returns (concurrency, requests per second) that are still to be recorded: the means over the reported part, less
-    /// the means that were already recorded. `None` if nothing was reported.
+    /// Returns the values (concurrency, requests per second) of the current second that are still to be recorded: the
+    /// means over the reported part, less the means that were already recorded. `None` if nothing was reported.
     fn take(&mut self) -> Option<(f64, f64)> {
         let seconds = self.covered.as_secs_f64();
         if seconds <= 0.0 {
@@ -181,7 +181,7 @@ impl Feed {
         self.close(windows);
     }
 
-    /// Ends the current second early.
+    /// Ends the current second: records the means over its reported part, although the second is not over yet.
     fn close(&mut self, windows: &mut Windows) {
         self.flush(windows);
         self.open = Second::default();

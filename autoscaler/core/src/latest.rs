@@ -1,4 +1,4 @@
-//! The result of the latest decision, and whether it differs from the result before.
+//! The result of the latest decision, and whether this result differs from the previous result.
 
 use crate::{capacity, settings::Settings};
 
@@ -28,7 +28,8 @@ impl Latest {
     }
 }
 
-/// Returns whether both values put the activator on the same side: in the request path (below zero) or out of it.
+/// Returns whether both excess burst capacities have the same consequence: below zero, the activator is in the request
+/// path; otherwise it is not.
 pub const fn same_sign(a: i32, b: i32) -> bool {
     a.is_negative() == b.is_negative()
 }

@@ -1,6 +1,6 @@
 //! The reason of a decision, as data and as text.
 //!
-//! A [`Reason`] is typed, so that a metric or a test need not parse the text. It has the basis of the desired number of
+//! A [`Reason`] is typed, so that metrics and tests do not parse the text. It has the basis of the desired number of
 //! pods ([`Basis`]) and, if the number was changed afterwards, the cause ([`Limit`], [`Bound`], [`ToZero`]).
 
 use std::{fmt, time::Duration};
@@ -29,29 +29,29 @@ pub enum Basis {
     Stale {
         /// Pods that the load of the remaining sources needs.
         needs: u32,
-        /// Number of pods that is kept.
+        /// Number of pods that the workload keeps.
         held: u32,
     },
     /// No panic: the average over the stable window decides.
     Stable {
         /// Ready pods and target that the average is compared with.
         load: Load,
-        /// The average over the window.
+        /// The average load over the stable window.
         average: f64,
-        /// Length of the window.
+        /// Length of the stable window.
         window: Duration,
-        /// Pods that the average needs, before the limits of a decision are applied.
+        /// Number of pods that the average load needs, before the limits of a decision are applied.
         needs: u32,
     },
     /// Panic mode: the average over the panic window or the burst window has reached the panic threshold.
     Panic {
         /// Ready pods and target that the average is compared with.
         load: Load,
-        /// The average over the window.
+        /// The average load over the panic window or the burst window.
         average: f64,
-        /// Length of the window.
+        /// Length of the panic window or the burst window.
         window: Duration,
-        /// Pods that the average needs, before the limits of a decision are applied.
+        /// Number of pods that the average load needs, before the limits of a decision are applied.
         needs: u32,
         /// Panic threshold: needed pods as a multiple of the ready pods.
         threshold: f64,
@@ -62,7 +62,7 @@ pub enum Basis {
     PanicHold {
         /// When panic mode ends if the load stays below the threshold.
         until: Timestamp,
-        /// Number of pods that is kept.
+        /// Number of pods that the workload keeps.
         most: u32,
         /// Pods that the load needs now.
         needs: u32,
@@ -71,14 +71,15 @@ pub enum Basis {
     Delayed {
         /// Pods that the load needs.
         from: u32,
-        /// Number of pods that is kept.
+        /// Number of pods that the workload keeps.
         to: u32,
         /// The scale-down delay.
         delay: Duration,
     },
 }
 
-/// The limit that makes a decision differ from what the load needs. The value is the resulting number of pods.
+/// The limit that makes a decision differ from the number of pods that the load needs. The value is the resulting
+/// number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `max-scale-up-rate`.
@@ -92,11 +93,11 @@ pub enum Limit {
 /// The bound that changed the desired number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// The number was raised to this minimum.
+    /// The number of desired pods was raised to this minimum.
     Min(u32),
-    /// The number was lowered to this maximum.
+    /// The number of desired pods was lowered to this maximum.
     Max(u32),
-    /// The number was raised to this initial scale of a new revision.
+    /// The number of desired pods was raised to this initial scale of a new revision.
     Initial(u32),
 }
 

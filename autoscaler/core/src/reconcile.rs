@@ -54,7 +54,8 @@ pub enum ToZero {
 impl fmt::Display for ToZero {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left = |f: &mut fmt::Formatter<'_>, what: &str, left: Duration| {
-            // Whole seconds, rounded up: more precision is of no use, and "0s" would say that the time is over.
+            // The remaining time is written in whole seconds, rounded up, because "0s" would mean that the time is
+            // over.
             let seconds = left.as_nanos().div_ceil(1_000_000_000);
             write!(
                 f,
@@ -65,9 +66,9 @@ impl fmt::Display for ToZero {
         match *self {
             Self::Disabled => f.write_str("one pod kept, enable-scale-to-zero is false"),
             Self::Activating => f.write_str("waiting for the first pods"),
-            Self::ActivationTimedOut => f.write_str("to zero, no pod came up in time"),
-            Self::Idle(more) => left(f, "one pod kept in the idle time", more),
-            Self::Deactivated => f.write_str("idle, the activator takes over"),
+            Self::ActivationTimedOut => f.write_str("to zero, no pod became ready in time"),
+            Self::Idle(more) => left(f, "one pod kept during the stable window", more),
+            Self::Deactivated => f.write_str("idle, the activator enters the request path"),
             Self::AwaitingActivator => f.write_str("last pod kept until the activator answers"),
             Self::Retained(more) => left(f, "last pod retained", more),
             Self::Grace(more) => left(f, "last pod kept in the grace period", more),
@@ -274,8 +275,8 @@ impl Reconciler {
             .proxying_since
             .map_or(Duration::ZERO, |since| now.since(since));
         // The grace period is over as soon as the activator has been in the path for the whole period, or the workload
-        // has been idle for the whole period. Knative counts only the time in the path, so it may remove the last pod
-        // later than necessary.
+        // has been idle for the whole period. Knative counts only the time in the path, so Knative may remove the last
+        // pod later than necessary.
         let left = grace.saturating_sub(proxied.max(idle));
         if left.is_zero() {
             gone

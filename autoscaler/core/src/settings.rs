@@ -21,7 +21,7 @@ const OTHER_UTILIZATION: f64 = 0.7;
 /// Progress deadline of a workload whose annotations name none: the default of a Kubernetes Deployment.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
 
-/// The shortest panic window: one bucket.
+/// The shortest panic window: one bucket of the window (1 s).
 const BUCKET: Duration = Duration::from_secs(1);
 
 /// The settings of one workload. `Settings::default()` is a workload without annotations under an
@@ -64,7 +64,7 @@ pub struct Settings {
     pub initial_scale: u32,
     /// Minimum number of pods while there is any load; 0 or 1: off.
     pub activation_scale: u32,
-    /// Whether the last pod may be removed.
+    /// Whether the last pod of the workload may be removed (scale to zero).
     pub scale_to_zero: bool,
     /// Time that the activator must have been in the request path before the last pod is removed.
     pub scale_to_zero_grace: Duration,
@@ -109,8 +109,8 @@ impl Settings {
             .panic_threshold_percentage
             .unwrap_or(config.panic_threshold_percentage);
         let initial_scale = match annotations.initial_scale {
-            // The annotation is older than a change of `allow-zero-initial-scale` to false. As in Knative, the default
-            // applies.
+            // The annotation asks for zero initial pods, and `allow-zero-initial-scale` is false now. The annotation
+            // was valid when it was written. As in Knative, the default of the cluster applies.
             Some(0) if !config.allow_zero_initial_scale => config.initial_scale,
             Some(pods) => pods,
             None => config.initial_scale,

@@ -45,7 +45,7 @@ pub(crate) fn float_in(
 
 /// Parses a target burst capacity: a finite number ≥ 0, or -1 to keep the activator always in the request path.
 pub(crate) fn burst_capacity(value: &str) -> Result<f64, Fault> {
-    const ALLOWED: &str = "a number >= 0, or -1 to keep the activator in the path always";
+    const ALLOWED: &str = "a number >= 0, or -1 to keep the activator always in the request path";
     match float(value, ALLOWED)? {
         number if number >= 0.0 || number == -1.0 => Ok(number),
         _ => Err(Fault::Invalid {
@@ -144,7 +144,7 @@ pub(crate) fn burst_window(value: &str) -> Result<Duration, Fault> {
         Ok(length)
     } else {
         Err(Fault::Conflict(format!(
-            "expected 50ms <= {value} <= 6s, or 0 to turn it off"
+            "expected 50ms <= {value} <= 6s, or 0 for no burst window"
         )))
     }
 }

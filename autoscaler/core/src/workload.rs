@@ -23,7 +23,7 @@ use crate::{
     window::{Averages, BadSample, Sample, Windows},
 };
 
-/// Time between decisions if nothing requests an earlier one.
+/// Time between decisions if nothing requests an earlier decision.
 pub const DECISION_TICK: Duration = Duration::from_secs(2);
 
 /// The state of one workload: its settings, its windows and its last decision.
@@ -34,13 +34,14 @@ pub struct Workload {
     scaler: Scaler,
     reconciler: Reconciler,
     latest: Latest,
-    /// (sum of the burst means of all feeds, time of the last report of any feed).
+    /// Tuple (sum of the burst means of all feeds, time of the last report of any feed). A burst mean is the mean
+    /// concurrency over the burst window.
     burst: (f64, Timestamp),
     /// Ready pods at the last decision.
     ready: u32,
 }
 
-/// Why a decision should not wait for the next tick.
+/// Reason why a decision should not wait for its scheduled time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poke {
     /// There are requests, and no pod is desired yet.
@@ -175,8 +176,9 @@ impl Workload {
         Ok(self.told(feed, before, at, concurrency))
     }
 
-    /// Updates the burst mean after a report up to `to`, and returns why a decision should not wait for the next tick;
-    /// `None` if it can wait. `before` is the source's burst mean before the report.
+    /// Updates the burst mean (mean concurrency over the burst window) after a report up to `to`, and returns why a
+    /// decision should not wait for the next tick; `None` if it can wait. `before` is the source's burst mean before
+    /// the report.
     fn told(&mut self, feed: &Feed, before: f64, to: Timestamp, concurrency: f64) -> Option<Poke> {
         self.burst = (
             (self.burst.0 + feed.burst_mean - before).max(0.0),
@@ -217,8 +219,8 @@ impl Workload {
         self.decide_on(now, facts, averages)
     }
 
-    /// Makes a decision on the given averages, e.g. recorded ones, and not on those of the workload's own windows.
-    /// `None` means that there is no data.
+    /// Makes a decision from the given averages (for example recorded ones) instead of the averages of the workload's
+    /// own windows. `None` means that there is no data.
     pub fn decide_on(
         &mut self,
         now: Timestamp,
@@ -320,7 +322,8 @@ impl Workload {
         (on && now.since(at) <= DECISION_TICK).then_some(without_noise(mean))
     }
 
-    /// Returns whether the burst mean has reached the panic threshold and would raise the desired number of pods.
+    /// Returns whether the burst mean (mean concurrency over the burst window) has reached the panic threshold and
+    /// would raise the desired number of pods.
     fn is_burst(&self, now: Timestamp) -> bool {
         let Some(mean) = self.fresh_burst(now) else {
             return false;

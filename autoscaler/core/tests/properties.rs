@@ -73,12 +73,12 @@ fn settings() -> impl Strategy<Value = Settings> {
         )
 }
 
-/// A load: usually below 1 000, sometimes 0, sometimes up to 1e12.
+/// A random load: usually below 1 000, sometimes 0, sometimes up to 1e12.
 fn load() -> impl Strategy<Value = f64> {
     prop_oneof![4 => 0.0_f64..1_000.0, 1 => Just(0.0), 1 => 0.0_f64..1e12]
 }
 
-/// Any `f64`, also NaN, an infinity or a negative value.
+/// A random `f64`, which may also be NaN, infinite or negative.
 fn any_float() -> impl Strategy<Value = f64> {
     prop_oneof![
         any::<f64>(),

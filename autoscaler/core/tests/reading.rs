@@ -56,7 +56,7 @@ fn ten_mistakes_are_ten_lines() {
         r#"autoscaling.knative.dev/target: invalid value "NaN": must be a number >= 0.01"#,
         r#"autoscaling.knative.dev/target-utilization-percentage: invalid value "+Inf": must be a number from 1 to 100"#,
         r#"autoscaling.knative.dev/window: invalid value "60": must be a duration with a unit, such as 90s, 1m30s or 250ms"#,
-        r#"ebb.dev/mode: invalid value "dry-run": must be recommend, or absent to act on decisions"#,
+        r#"ebb.dev/mode: invalid value "dry-run": must be recommend (without the annotation, decisions are applied)"#,
         r#"ebb.dev/ports: invalid value "80,http": must be port numbers from 1 to 65535, separated by commas"#,
     ];
     assert_eq!(problems, expected);
@@ -318,6 +318,6 @@ fn a_hard_limit_bounds_the_target() {
     assert_eq!(
         total(&[limit], 2),
         (2, 2.0),
-        "what a revision says goes first"
+        "the limit of the revision takes precedence"
     );
 }

@@ -1,6 +1,9 @@
 //! Tests of single rules at their limits, for which the case file has no row.
 
-#![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests panic, so that the backtrace stays"
+)]
 
 use std::time::Duration;
 

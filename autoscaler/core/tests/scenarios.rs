@@ -1,6 +1,9 @@
 //! Complete runs of one workload with its pods: the examples of Knative's documentation, and Ebb's additions.
 
-#![expect(clippy::unwrap_used, reason = "tests panic: the backtrace stays")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests panic, so that the backtrace stays"
+)]
 
 use std::time::Duration;
 
@@ -195,7 +198,7 @@ fn a_silent_source_never_shrinks_a_workload() {
         assert_eq!(decision.step.apply, None, "{}", decision.reason);
         assert!(decision.desired >= Some(many));
     }
-    // Although a source is silent, a higher load of the other sources must cause a scale-up.
+    // Although a source has stopped reporting, a higher load of the other sources must cause a scale-up.
     let now = world.now + Duration::from_secs(300);
     world
         .workload

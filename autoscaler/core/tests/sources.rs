@@ -43,7 +43,7 @@ fn two_nodes(settle: bool) -> f64 {
 #[test]
 fn a_decision_between_two_reports_sees_both_sources() {
     assert_eq!(two_nodes(true), 70.0);
-    // Without settling, one of the six buckets of the panic window contains only half of the concurrency.
+    // Without `Workload::settle`, one of the six buckets of the panic window contains only half of the concurrency.
     assert!(two_nodes(false) < 65.0);
 }
 

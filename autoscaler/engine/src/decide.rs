@@ -1,4 +1,4 @@
-//! Makes the decision for one workload, and creates the order or the Event that follows from the decision.
+//! Makes the decision for one workload, and creates the scale order or the Event that follows from the decision.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use super::{
     unknown::{REPORTED_AFTER, Unknown},
 };
 
-/// Reason of an order that scales up from zero although no request has arrived.
-const CUT_OFF: &str = "no request can reach it through an activator";
-const OPTED_OUT: &str = "it does not ask to be scaled any more";
+/// Reason of a scale-up from zero that no request has caused.
+const CUT_OFF: &str = "no request can reach the workload through an activator";
+const OPTED_OUT: &str = "the workload has opted out";
 
 impl WorkloadState {
     /// Makes and records a decision. `without_metrics`: names of the pods without current metrics.
@@ -65,7 +65,7 @@ impl WorkloadState {
         Some(&decided.decision)
     }
 
-    /// Turns the last decision into an order or a recommendation, if either is needed.
+    /// Turns the last decision into a scale order or a recommendation, if either is needed.
     pub(super) fn act(
         &mut self,
         queueing: Queueing,
@@ -91,8 +91,8 @@ impl WorkloadState {
             return;
         };
         let from = self.replicas();
-        // An order to zero is created only while an activator is in the request path. Otherwise nothing would receive
-        // the request that wakes the workload.
+        // A scale order to zero is created only while an activator is in the request path. Otherwise nothing would
+        // receive the request that wakes the workload.
         let step = &last.decision.step;
         // Zero replicas are desired but not allowed yet: all pods except the last one are removed.
         let only_last = || (step.want == Some(0) && from > 1).then_some(1);
@@ -102,8 +102,8 @@ impl WorkloadState {
                 || queueing == Queueing::Proxy
                 || (last.may_be_zero(self) && routing.is_marked(self))
         });
-        // While a fact is missing, no order scales down. The decision already guarantees this; the check here is a
-        // second safeguard.
+        // While a fact about the workload is missing, no order reduces the replicas. The decision already guarantees
+        // this; the check here is a second safeguard.
         let to = to.filter(|&pods| pods >= from || self.unknown.is_none());
         if self.recommends() {
             if to.is_some() && to != self.recommended {
@@ -165,8 +165,8 @@ impl WorkloadState {
         }));
     }
 
-    /// Publishes an Event if a fact has been missing for `REPORTED_AFTER`. No further Event follows until no fact is
-    /// missing.
+    /// Publishes an Event if a fact about the workload has been missing for `REPORTED_AFTER`. The next Event follows
+    /// only after a time in which no fact was missing.
     fn report_unknown(&mut self, outbox: &mut Outbox) {
         let (Some((unknown, since)), Some(last)) = (&self.unknown, &self.last) else {
             return;
@@ -182,7 +182,7 @@ impl WorkloadState {
             uid: self.target.uid.clone(),
             warning: true,
             reason: "ScaleDownBlocked",
-            note: format!("not scaled down until this is known: {unknown}"),
+            note: format!("not scaled down because information is missing: {unknown}"),
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Number of decisions by basis.
+//! Number of decisions by their basis, for example `stable` (the average over the stable window) or `panic`.
 
 use ebb_autoscaler_core::reason::Basis;
 
@@ -7,7 +7,7 @@ use ebb_autoscaler_core::reason::Basis;
 pub struct DecisionCounts([u64; Self::WORDS.len()]);
 
 impl DecisionCounts {
-    /// Names of the bases, in the order of the counts.
+    /// Names of the bases of decisions, in the order of the counts.
     pub const WORDS: [&'static str; 9] = [
         "undecided",
         "ready_unknown",

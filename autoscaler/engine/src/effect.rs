@@ -32,13 +32,13 @@ pub struct Order {
     pub target: TargetKey,
     /// Uid of the object, so that a later object of the same name is not scaled.
     pub uid: Box<str>,
-    /// `metadata.resourceVersion` of the object state that the decision used.
+    /// `metadata.resourceVersion` of the object that the decision is based on.
     pub resource_version: Box<str>,
     /// `metadata.resourceVersion` of the object after the write; `None` before the write.
     pub written_version: Option<Box<str>>,
-    /// Requested replicas before the order.
+    /// Requested replicas (`spec.replicas`) before the order.
     pub from: u32,
-    /// Requested replicas after the order.
+    /// Requested replicas (`spec.replicas`) after the order.
     pub to: u32,
     /// Reason of the decision, as text.
     pub reason: String,
@@ -49,7 +49,7 @@ pub struct Order {
 /// A pod's `controller.kubernetes.io/pod-deletion-cost`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletionCost {
-    /// Name of the pod. The namespace is that of the target.
+    /// Name of the pod. The pod is in the namespace of the workload to scale.
     pub pod: Box<str>,
     /// Uid of the pod.
     pub uid: Box<str>,

@@ -30,7 +30,7 @@ use super::{
 /// Time without a report after which the engine removes a sender or an activator from its state.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
-/// The state of the autoscaler for the whole cluster.
+/// The engine: the state of the autoscaler for the whole cluster.
 #[derive(Debug, Default)]
 pub struct Engine {
     queueing: Queueing,
@@ -293,7 +293,7 @@ impl Engine {
         }
     }
 
-    /// Processes a workload that a record of ports or an EndpointSlice of Ebb names.
+    /// Processes a workload that is named in an EndpointSlice of Ebb, or in the ConfigMap that records activator ports.
     pub(super) fn slice_leads_to(&mut self, key: TargetKey) {
         if self.workloads.find(&key).is_none() {
             self.ownership.slice_leads_to(key, &mut self.outbox);
@@ -308,8 +308,8 @@ impl Engine {
         }
     }
 
-    /// Returns whether an EndpointSlice names `key` as its workload. If none does, the caller need not ask the API
-    /// server about `key` any more.
+    /// Returns whether an EndpointSlice names `key` as its workload. If the result is false, the caller can stop
+    /// requesting the object from the API server.
     #[must_use]
     pub fn is_named_by_slice(&self, key: &TargetKey) -> bool {
         self.ownership.is_named_by_slice(key)
@@ -343,8 +343,8 @@ impl Engine {
 
 /// Reports and decisions.
 impl Engine {
-    /// Processes a report, and requests decisions for the workloads that should not wait for their next scheduled
-    /// decision.
+    /// Processes a report about the load of pods, and requests a decision for each workload that should not wait for
+    /// its next scheduled decision.
     pub fn report(
         &mut self,
         now: Timestamp,
@@ -360,7 +360,7 @@ impl Engine {
         receipt
     }
 
-    /// Processes a report of an activator, and requests decisions for the workloads that should not wait for their next
+    /// Processes a report of an activator, and requests a decision for each workload that should not wait for its next
     /// scheduled decision.
     pub fn activator_report(&mut self, now: Timestamp, report: &ActivatorReport) -> Receipt {
         let (receipt, pressing) = self.routing.take_report(now, report, &mut self.workloads);
@@ -374,8 +374,8 @@ impl Engine {
         }
     }
 
-    /// Requests a decision, which is made at once or as soon as the minimum interval since the last decision has
-    /// passed.
+    /// Requests a decision for a workload. The decision is made at once, or as soon as the minimum interval since the
+    /// last decision has passed.
     fn request_decision(&mut self, now: Timestamp, id: WorkloadId) {
         if self.workloads.request_decision(now, id) {
             self.decide(now, id);
@@ -447,14 +447,15 @@ impl Engine {
         }
     }
 
-    /// Records that the API server has carried out an order, or that the order has failed with `error`. After an error,
-    /// the next decision creates a new order.
+    /// Records that the API server has carried out a scale order, or that the order has failed with `error`. After an
+    /// error, the next decision creates a new order.
     pub fn written(&mut self, now: Timestamp, order: Order, error: Option<String>) {
         self.workloads.written(now, order, error);
     }
 
-    /// Records that an order was refused because the object has changed since the decision. A new decision is made at
-    /// once if the watch has already reported the change, otherwise as soon as the watch reports the change.
+    /// Records that the API server refused a scale order because the object has changed since the decision. A new
+    /// decision is made at once if the watch has already reported the change, otherwise as soon as the watch reports
+    /// the change.
     pub fn overtaken(&mut self, now: Timestamp, order: &Order) {
         if self.workloads.overtaken(order) {
             self.request_decision(now, order.workload);
@@ -474,8 +475,8 @@ impl Engine {
         self.routing.service_gone(namespace, name);
     }
 
-    /// Processes the record of ports of a namespace, which is new or has changed. `senseless`: number of keys in the
-    /// record that cannot be parsed and are ignored.
+    /// Processes a new or changed ConfigMap that records the activator ports of a namespace. `senseless`: number of
+    /// keys in the ConfigMap that cannot be parsed and are ignored.
     pub fn record_seen(
         &mut self,
         now: Timestamp,
@@ -490,14 +491,14 @@ impl Engine {
         }
     }
 
-    /// Processes the deletion of the record of ports of a namespace.
+    /// Processes the deletion of the ConfigMap that records the activator ports of a namespace.
     pub fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         self.routing.record_gone(now, namespace);
     }
 
-    /// Processes an EndpointSlice that is new or has changed and has the name that Ebb gives to the slice of this
-    /// Service. `claims`: whether the label of the slice says that Ebb manages the slice. The label alone does not
-    /// prove that the slice belongs to Ebb, because a tenant can write the label.
+    /// Processes a new or changed EndpointSlice. Its name is `SERVICE-ebb`, the name of Ebb's slice for `service`.
+    /// `claims`: whether the label of the slice says that Ebb manages the slice. The label alone does not prove that
+    /// the slice belongs to Ebb, because a tenant can write the label.
     pub fn slice_seen(
         &mut self,
         namespace: &str,
@@ -511,7 +512,7 @@ impl Engine {
             .slice_seen(namespace, service, uid, claims, written, is_leading);
     }
 
-    /// Records that the EndpointSlice with the name that Ebb gives to the slice of this Service was deleted.
+    /// Records that the EndpointSlice `SERVICE-ebb`, Ebb's slice for `service`, was deleted.
     pub fn slice_gone(&mut self, namespace: &str, service: &str) {
         self.routing.slice_gone(namespace, service);
     }
@@ -541,7 +542,7 @@ impl Engine {
         self.routing.endpoints_gone(namespace, slice);
     }
 
-    /// Returns whether Services must be checked soon, and resets this flag. [`Engine::paths`] makes the check.
+    /// Returns whether Services must be checked soon, and resets this flag. [`Engine::paths`] checks the Services.
     pub fn paths_changed(&mut self) -> bool {
         self.routing.take_changed()
     }
@@ -586,8 +587,9 @@ impl Engine {
         entries.map(move |entry| (entry.id, entry.view(path)))
     }
 
-    /// Like `views_after`, for metrics. The view is `None` for a paused workload (scaled to zero by somebody other than
-    /// Ebb), because thousands of paused workloads must not make a scrape slow.
+    /// Returns the views of at most `most` workloads whose ids follow `after`, for metrics. The view is `None` for a
+    /// paused workload (scaled to zero by somebody other than Ebb), because thousands of paused workloads must not make
+    /// a scrape slow.
     pub fn measured_views_after(
         &self,
         after: Option<WorkloadId>,
@@ -632,7 +634,7 @@ impl Engine {
         }
     }
 
-    /// Returns the counts for proxied Services, records of ports and EndpointSlices.
+    /// Returns the counts for proxied Services, recorded activator ports and EndpointSlices.
     #[must_use]
     pub fn routing_figures(&self) -> RoutingFigures {
         self.routing.figures()

@@ -59,16 +59,17 @@ pub(super) struct WorkloadState {
     pub(super) unknown: Option<(Unknown, Timestamp)>,
     /// Whether an Event has reported that a fact about the workload is missing.
     pub(super) unknown_reported: bool,
-    /// First time at which no fact about the workload was missing.
+    /// First time at which no fact about the workload was missing; `None`: at least one fact has been missing so far.
     pub(super) known_since: Option<Timestamp>,
-    /// Time at which the load will have been measured for a whole stable window; `None`: a scale-down need not wait for
-    /// the measurement.
+    /// Time at which the load will have been measured for a whole stable window; `None`: no scale-down waits for this
+    /// measurement.
     measured_from: Option<Timestamp>,
-    /// Whether the workload has opted out, but needs a ready pod before Ebb can remove its activators.
+    /// Whether the workload has opted out, but still needs a ready pod before Ebb can remove the activators from its
+    /// request path.
     pub(super) is_leaving: bool,
-    /// Requested replicas of the pending order; `None`: no order is pending.
+    /// Requested replicas of the pending scale order; `None`: no scale order is pending.
     pub(super) ordered: Option<u32>,
-    /// Whether the API server refused an order because of a change that the watch has not reported yet.
+    /// Whether the API server refused a scale order because of a change that the watch has not reported yet.
     pub(super) overtaken: bool,
     /// History of the last hour, for the status page.
     pub(super) memory: Memory,
@@ -87,7 +88,7 @@ pub(super) struct Refusal {
     pub(super) note: String,
 }
 
-/// Changes that a validation of the annotations has found.
+/// Results of a validation that differ from the previous validation of the annotations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ValidationChange {
     /// Whether the [`Refusal`] of the workload is new, has ended or has another reason.
@@ -105,7 +106,7 @@ pub(super) struct TargetChange {
     pub(super) labels: bool,
     /// Whether the requested replicas of a paused workload have changed.
     pub(super) replicas: bool,
-    /// Whether the API server refused an order because of this change.
+    /// Whether the API server refused a scale order because of this change.
     pub(super) awaited: bool,
 }
 
@@ -159,7 +160,7 @@ impl WorkloadState {
         }
     }
 
-    /// Replaces the facts by those of a newer state of the object. Returns the changes.
+    /// Replaces the facts about a scalable object by newer facts. Returns the changes.
     pub(super) fn update(&mut self, now: Timestamp, mut facts: TargetFacts) -> TargetChange {
         if facts.oversized > 0 {
             // The new annotations and labels exceed the size limit, so the last valid ones still apply.
@@ -199,7 +200,9 @@ impl WorkloadState {
                 self.mode = annotations.mode;
                 conflict.map(|other| Refusal {
                     reason: "ConflictingAutoscaler",
-                    note: format!("not scaled: {other} scales it too; delete one of the two"),
+                    note: format!(
+                        "not scaled: {other} also scales this workload; keep only one autoscaler"
+                    ),
                 })
             }
             Err(problems) => Some(Refusal {
@@ -276,7 +279,8 @@ impl WorkloadState {
             && (self.target.replicas == 0 || !is_measured)
     }
 
-    /// Requires that the load is measured for a whole stable window again, as for a new workload.
+    /// Makes the next scale-down wait until the load has been measured for a whole stable window, as for a new
+    /// workload.
     fn is_unknown_again(&mut self) {
         self.known_since = None;
         self.measured_from = None;
@@ -318,13 +322,13 @@ impl WorkloadState {
         self.replicas() == 0 && desired.unwrap_or(0) == 0
     }
 
-    /// Ends the pending order if its requested replicas are `replicas`.
+    /// Ends the pending scale order if its requested replicas are `replicas`.
     pub(super) fn end_order(&mut self, replicas: u32) {
         self.ordered.take_if(|ordered| *ordered == replicas);
     }
 
-    /// Returns the requested replicas of the workload. A pending order to zero counts as carried out, so that a request
-    /// that arrives before the answer to the order wakes the workload at once.
+    /// Returns the requested replicas of the workload. A pending scale order to zero counts as carried out, so that a
+    /// request that arrives before the API server answers wakes the workload at once.
     pub(super) fn replicas(&self) -> u32 {
         match self.ordered {
             Some(0) => 0,
@@ -371,7 +375,8 @@ impl WorkloadState {
 
     /// Returns the time of the next decision. Decisions are two seconds apart: in even or in odd seconds, depending on
     /// the id of the workload. Each decision is 300 ms to 800 ms after the full second, because nearly every agent has
-    /// reported the load of the previous second by this time. The range spreads the decisions of all workloads.
+    /// reported the load of the previous second by this time. The delay differs from workload to workload, so that not
+    /// all decisions are made at once. If `again` is given, the result is at most `again` after `now`.
     pub(super) fn next(&self, now: Timestamp, again: Option<Duration>) -> Timestamp {
         let seconds = now.since_epoch().as_secs();
         let parity = (seconds + self.id.0) % 2;
@@ -397,7 +402,7 @@ fn settings(config: &Config, annotations: &Annotations, can_be_queued: bool) -> 
     debug_assert_eq!(
         settings.class,
         Class::Ebb,
-        "only opted-in targets come here"
+        "settings are resolved only for opted-in targets"
     );
     if !can_be_queued && settings.target_burst_capacity < 0.0 {
         settings.target_burst_capacity = 0.0;

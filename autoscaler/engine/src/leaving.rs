@@ -13,9 +13,9 @@ use super::{
     target::TargetFacts,
 };
 
-/// Objects with zero replicas that have not opted in, collected during the start. At the end of the start, the
-/// EndpointSlices show which of these objects Ebb scaled to zero; an EndpointSlice may be reported later than its
-/// object.
+/// Objects with zero replicas that have not opted in, collected while the autoscaler starts. At the end of the start,
+/// the EndpointSlices show which of these objects Ebb scaled to zero. The objects are collected because an
+/// EndpointSlice may be reported later than its object.
 #[derive(Debug, Default)]
 pub(super) struct OptedOutAtZero(HashMap<TargetKey, TargetFacts>);
 
@@ -28,7 +28,8 @@ impl OptedOutAtZero {
         self.0.remove(key);
     }
 
-    /// Removes all objects. Returns the objects that an earlier leader scaled to zero and that opted out afterwards.
+    /// Removes all collected objects, and returns some of them: objects that an earlier leader scaled to zero and that
+    /// opted out afterwards.
     pub(super) fn take_workloads(&mut self, routing: &ServiceRouting) -> Vec<TargetFacts> {
         let mut candidates = std::mem::take(&mut self.0);
         let named = routing.workloads_at_zero();

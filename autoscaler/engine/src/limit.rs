@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{effect::Notice, names::TargetKey, outbox::Outbox, target::TargetFacts};
 
-/// The limit, and the workloads beyond it.
+/// The maximum number of workloads in a namespace, and the workloads beyond this limit.
 #[derive(Debug)]
 pub(super) struct NamespaceLimit {
     /// Maximum number of workloads in one namespace.
@@ -47,8 +47,8 @@ impl NamespaceLimit {
         if first {
             outbox.say(Notice {
                 note: format!(
-                    "not scaled: namespace {} has {} workloads already, the most that \
-                     --max-workloads-per-namespace allows; further ones are not scaled either",
+                    "not scaled: namespace {} already has {} workloads, the limit of \
+                     --max-workloads-per-namespace; further workloads are not scaled either",
                     about.namespace, self.most
                 ),
                 about,

@@ -52,7 +52,7 @@ pub struct Owner {
     pub api_version: Box<str>,
     /// Kind.
     pub kind: Box<str>,
-    /// Name. The namespace is that of the pod.
+    /// Name of the owner. The owner is in the namespace of the pod.
     pub name: Box<str>,
     /// Uid.
     pub uid: Box<str>,

@@ -43,14 +43,16 @@ impl Dead {
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
-            Self::UnknownKind => "the cluster does not serve its kind",
+            Self::UnknownKind => "the cluster does not serve this kind",
             Self::Absent => {
-                "no such object with the uid of the pod's ownerReference is in its namespace"
+                "the namespace has no such object with the uid of the pod's ownerReference"
             }
             Self::Forbidden => {
-                "ebb-autoscaler may not read it; add a ClusterRole with the label ebb.dev/aggregate-to-autoscaler"
+                "ebb-autoscaler may not read this object; add a ClusterRole with the label ebb.dev/aggregate-to-autoscaler"
             }
-            Self::NotScalable => "it has no scale subresource, and nothing that owns it has one",
+            Self::NotScalable => {
+                "neither this object nor any of its owners has a scale subresource"
+            }
         }
     }
 }
@@ -65,12 +67,13 @@ pub(super) struct Owned {
 /// State of the resolution of an owner.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Not requested from the API server: the namespace has no workload, and no pod of the owner has opted in.
+    /// The owner is not requested from the API server: the namespace has no workload, and no pod of the owner has opted
+    /// in.
     #[default]
     Unasked,
-    /// Requested from the API server, and not answered yet.
+    /// The owner is requested from the API server, and no answer has arrived yet.
     Pending,
-    /// The API server has answered.
+    /// The API server has answered the request for the owner. The value is the answer.
     Done(Followed),
 }
 
@@ -109,7 +112,7 @@ impl Owners {
         })
     }
 
-    /// Returns the one allocation that all pods of an owner share.
+    /// Returns a reference to the stored owner, so that all pods of an owner share one allocation in memory.
     pub(super) fn shared(&self, namespace: &str, owner: &Arc<Owner>) -> Arc<Owner> {
         let in_namespace = self.0.get(namespace);
         let known = in_namespace.and_then(|it| it.owners.get_key_value(owner));

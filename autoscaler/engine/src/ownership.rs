@@ -1,4 +1,5 @@
-//! Ownership: which objects are workloads. The owner references of pods, and Ebb's EndpointSlices, identify workloads.
+//! Ownership: which objects are workloads. An object is a workload if owner references of pods lead to the object, or
+//! if an EndpointSlice of Ebb names the object.
 //!
 //! Facts may arrive in any order. A pod belongs to a workload once the owner references of the pod have been resolved
 //! to a scalable object. Owners are resolved only in namespaces with an opted-in workload or pod. Otherwise the API
@@ -156,8 +157,8 @@ impl Ownership {
         self.led_by_slices.contains_key(key)
     }
 
-    /// Removes the stored answers about workloads that are not in `named`, because no EndpointSlice or record of ports
-    /// names these workloads any more.
+    /// Removes the stored answers about workloads that are not in `named`, because no EndpointSlice and no record of
+    /// activator ports names these workloads any more.
     pub(super) fn sweep(&mut self, named: impl Iterator<Item = TargetKey>) {
         let named: HashSet<_> = named.collect();
         self.led_by_slices.retain(|key, _| named.contains(key));
@@ -174,8 +175,8 @@ impl Ownership {
         match self.led_by_slices.get(key) {
             Some(None) => false,
             Some(Some(Followed::Nowhere(why))) => *why != Dead::Forbidden,
-            // The object exists. In a group other than `apps`, the opt-in of the object may be unknown although the
-            // kind has been listed.
+            // The object exists, and it may be a workload. For a group other than `apps`, it may be unknown whether the
+            // object has opted in, although the objects of its kind have been listed.
             Some(Some(Followed::To(_))) if *key.group != *"apps" => false,
             Some(Some(Followed::To(_))) | None => {
                 self.listed.contains(&(key.group.clone(), key.kind.clone()))

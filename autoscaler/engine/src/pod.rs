@@ -32,7 +32,7 @@ pub struct PodFacts {
     /// Whether the annotations of the pod itself opt in.
     pub opted_in: bool,
     /// Controlling owner of the pod; `None` for a pod without an owner. All pods with the same owner share one
-    /// allocation.
+    /// allocation, to save memory.
     pub owner: Option<Arc<Owner>>,
     /// `controller.kubernetes.io/pod-deletion-cost`; `None` if it is missing or not a number.
     pub deletion_cost: Option<i32>,
@@ -44,7 +44,7 @@ pub struct PodFacts {
 #[derive(Debug)]
 pub(super) struct Pod {
     pub(super) facts: PodFacts,
-    /// The workload of the pod; `None`: not known, or the pod has no workload.
+    /// The workload of the pod; `None`: the workload is not known, or the pod has none.
     pub(super) workload: Option<WorkloadId>,
     pub(super) series: Option<Series>,
 }
@@ -58,10 +58,10 @@ impl Pod {
         }
     }
 
-    /// Replaces the facts by those of a newer state with the same owner. Returns whether the pod has become ready.
+    /// Replaces the facts about the pod by newer facts with the same owner. Returns whether the pod has become ready.
     pub(super) fn update(&mut self, mut facts: PodFacts) -> bool {
         let serves_now = facts.ready && !self.facts.ready;
-        // Keeps the owner allocation that all pods with the same owner share.
+        // Keeps the shared pointer to the owner, so that all pods with the same owner use one allocation.
         facts.owner = self.facts.owner.take();
         self.facts = facts;
         serves_now

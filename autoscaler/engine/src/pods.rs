@@ -1,5 +1,5 @@
 //! The table of all pods, indexed by number. In a large cluster, decisions read about a hundred thousand pods a second,
-//! so decisions use no look-up by name.
+//! so a decision finds a pod by its number, not by its name.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -100,11 +100,12 @@ impl Pods {
         }
     }
 
-    /// Records that the workload of these pods was removed.
+    /// Records that the workload of `pods` was removed.
     pub(super) fn workload_gone(&mut self, pods: &BTreeSet<PodId>) {
         for id in pods {
             if let Some(pod) = self.table.get_mut(id.0) {
-                // The metric windows that the series fed have been removed together with the workload.
+                // The series of the pod ends here. The metric windows with its measurements were removed together with
+                // the workload.
                 pod.series = None;
                 pod.workload = None;
             }

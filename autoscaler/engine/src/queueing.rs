@@ -3,12 +3,12 @@
 /// Where the requests of a workload without pods are queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Queueing {
-    /// Nowhere. Every workload keeps at least one pod.
+    /// Requests are queued nowhere, so every workload keeps at least one pod.
     #[default]
     Nowhere,
-    /// At the activators of a cluster, for the Services that can be proxied.
+    /// Requests are queued at the activators of a cluster, for the Services that can be proxied.
     Activators,
-    /// At one proxy that receives every request, as in `ebb run`. No path switch is needed.
+    /// Requests are queued at one proxy that receives every request, as in `ebb run`. No path switch is needed.
     Proxy,
 }
 

@@ -16,9 +16,9 @@ use super::{
 /// The pods that a sender is allowed to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope<'a> {
-    /// Pods that run on this node.
+    /// The sender may report pods that run on this node.
     Node(&'a str),
-    /// All pods of the cluster.
+    /// The sender may report all pods of the cluster.
     Cluster,
 }
 
@@ -39,7 +39,7 @@ enum PodResult {
 }
 
 impl Reports {
-    /// Processes a report. Returns the workloads that need a decision at once.
+    /// Processes a report about the load of pods. Returns the workloads that need a decision at once.
     pub(super) fn take(
         &mut self,
         now: Timestamp,

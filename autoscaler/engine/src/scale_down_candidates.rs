@@ -53,7 +53,8 @@ pub(super) fn costs<'a>(
         .iter()
         .take(go)
         .map(|pod| (*pod, Some(CHOSEN.saturating_add(small(pod.in_flight())))));
-    // Ready pods that are no longer candidates, but still have a cost that Ebb set: the cost is removed.
+    // Ready pods that are no longer scale-down candidates, but still have a deletion cost that Ebb set: the cost is
+    // removed.
     let spared = ready
         .iter()
         .skip(go)
@@ -80,7 +81,7 @@ fn small(in_flight: u64) -> i32 {
         .min(-CHOSEN / 2)
 }
 
-/// Returns whether Ebb set this cost.
+/// Returns whether Ebb set this deletion cost.
 fn is_ours(cost: i32) -> bool {
     (CHOSEN..=CHOSEN / 2).contains(&cost)
 }

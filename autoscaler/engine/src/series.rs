@@ -35,7 +35,7 @@ pub(super) struct Series {
     started: u64,
     pub(super) in_flight: u64,
     pub(super) opaque: u64,
-    /// Position of this pod's measurements in the metric windows of the workload.
+    /// Converts the measurements of this pod into samples for the metric windows of the workload.
     pub(super) feed: Feed,
     /// Mean concurrency between the last two reports.
     mean: f64,
@@ -47,7 +47,7 @@ pub(super) struct Series {
     pub(super) last_report: Timestamp,
 }
 
-/// Load between two reports.
+/// Load of a pod between two reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Span {
     /// Mean concurrency.
@@ -56,12 +56,12 @@ pub(super) struct Span {
     pub(super) requests: f64,
 }
 
-/// Result of the comparison of a report with the previous report.
+/// Result of the comparison of a report about a pod with the previous report.
 #[derive(Debug, PartialEq)]
 pub(super) enum Update {
-    /// Load since the previous report.
+    /// The report is valid. The value is the load since the previous report.
     Span(Span),
-    /// The first report of older counters: the next report is compared with this report.
+    /// The first report of counters that started earlier. It shows no load; the next report is compared with it.
     Baseline,
     /// The report is older than the previous report, or has the same time.
     Old,
@@ -114,7 +114,7 @@ impl Series {
         self.epoch == epoch && self.since == pod.since
     }
 
-    /// Compares another report of the same counters with the previous report.
+    /// Compares a report with the previous report of the same counters.
     pub(super) fn take(&mut self, pod: &Pod<'_>, now: Timestamp) -> Update {
         if pod.at <= self.at {
             return Update::Old;

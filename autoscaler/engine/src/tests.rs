@@ -592,7 +592,7 @@ fn what_another_object_controls_is_a_workload_only_where_pods_lead_to_it() {
         views.map(|view| view.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(&cluster), ["web"]);
-    // Another object controls `made`, but this other object cannot be scaled. So `made` is the topmost scalable object.
+    // Another object controls the Deployment `made`, but cannot be scaled. So `made` is the topmost scalable object.
     let mut topmost = target("made", 1, &[]);
     topmost.owned = true;
     cluster.engine.target_seen(cluster.now, topmost);

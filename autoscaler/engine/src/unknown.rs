@@ -62,17 +62,17 @@ impl fmt::Display for Unknown {
             Self::Facts(why) => f.write_str(why),
             Self::Owners { count, example } => write!(
                 f,
-                "{count} owners of pods in its namespace are not resolved yet, {example} for one"
+                "{count} owners of pods in the namespace are not resolved yet, for example {example}"
             ),
-            Self::Unmeasured => f.write_str("none of its pods has been measured yet"),
+            Self::Unmeasured => f.write_str("the load of no pod has been measured yet"),
             Self::Window(left) => write!(
                 f,
-                "its traffic has not been measured for a whole stable window yet; {} s are left",
+                "the load has not been measured for a whole stable window yet; {} s remain",
                 left.as_millis().div_ceil(1_000)
             ),
             Self::Metrics { count, example } => write!(
                 f,
-                "{count} pods that may be serving have no current metrics, {example} for one; is ebb-agent running on their nodes?"
+                "{count} pods that may be serving have no current metrics, for example {example}; is ebb-agent running on their nodes?"
             ),
         }
     }

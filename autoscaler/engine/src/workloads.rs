@@ -25,7 +25,7 @@ const AT_A_TIME: usize = 64;
 /// The workloads of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Workloads {
-    /// Whether all workloads get only recommendations, whatever their annotations say.
+    /// Whether Ebb only recommends replicas for all workloads, whatever their annotations say.
     pub(super) recommend_only: bool,
     /// Cluster-wide settings; `None` until valid settings are known. No decision is made without settings, because the
     /// user may have set values other than the defaults.
@@ -146,9 +146,9 @@ impl Workloads {
         }
     }
 
-    /// Ends all pending orders after a change of leadership, because an order from before the change is not carried
-    /// out. A new leader reports every refusal again, because it does not know which refusals the previous leader
-    /// reported. The Events API counts repeated Events as one series.
+    /// Ends all pending orders after a change of leadership, because a scale order from before the change is not
+    /// carried out. A new leader reports every refusal again, because it does not know which refusals the previous
+    /// leader reported. The Events API counts repeated Events as one series.
     pub(super) fn lead(&mut self, outbox: &mut Outbox) {
         for entry in self.states.values_mut() {
             entry.ordered = None;
@@ -194,7 +194,7 @@ impl Workloads {
         self.schedule_at(id, earliest) <= now
     }
 
-    /// Returns the workloads that are due, at most [`AT_A_TIME`] of them.
+    /// Returns at most [`AT_A_TIME`] workloads whose decisions are due.
     pub(super) fn due(&self, now: Timestamp) -> Vec<WorkloadId> {
         let due = self.due.iter().filter(|(_, due)| **due <= now);
         due.map(|(id, _)| *id).take(AT_A_TIME).collect()
@@ -222,8 +222,8 @@ impl Workloads {
         self.get_mut(id)
     }
 
-    /// Records that the API server has carried out an order, or that the order has failed with `error`. After an error,
-    /// the next decision creates a new order.
+    /// Records that the API server has carried out a scale order, or that the order has failed with `error`. After an
+    /// error, the next decision creates a new order.
     pub(super) fn written(&mut self, now: Timestamp, order: Order, error: Option<String>) {
         let Some(entry) = self.get_mut(order.workload) else {
             return;
@@ -246,8 +246,8 @@ impl Workloads {
         });
     }
 
-    /// Records that an order was refused because the object has changed since the decision. Returns whether the watch
-    /// has already reported the change.
+    /// Records that the API server refused a scale order because the object has changed since the decision. Returns
+    /// whether the watch has already reported the change.
     pub(super) fn overtaken(&mut self, order: &Order) -> bool {
         let Some(entry) = self.get_mut(order.workload) else {
             return false;

@@ -1,8 +1,9 @@
-//! Reads and writes the records of the activators' ports in the API server. For each namespace with proxied Services,
-//! there is one ConfigMap in Ebb's namespace. The [engine](ebb_engine) decides the contents of the ConfigMaps.
+//! Reads and writes the records of activator ports in the API server: which activator ports belong to which Service.
+//! Each namespace with proxied Services has one record, a ConfigMap in Ebb's own namespace. The [engine](ebb_engine)
+//! decides the contents of the ConfigMaps.
 //!
-//! Bias: an entry that cannot be parsed is skipped, never guessed. A write names the version of the record that it
-//! changes, so of two writers that have read different versions, one is refused.
+//! Bias: an entry that cannot be parsed is skipped, never guessed. Each write names the version of the record that it
+//! is based on. If the record has changed since then, the API server refuses the write.
 
 use std::collections::BTreeMap;
 
@@ -15,21 +16,21 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// The record of a namespace, as far as it can be parsed.
+/// The activator ports of the Services of one namespace, as far as the ConfigMap with this record can be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) namespace: String,
     pub(super) allotments: BTreeMap<Box<str>, Allotment>,
-    /// Keys whose value cannot be parsed or is invalid.
+    /// Services with an entry that cannot be parsed or is invalid.
     pub(super) senseless: Vec<String>,
 }
 
-/// Returns the label selector of the records.
+/// Returns the label selector of the ConfigMaps with records of activator ports.
 pub(super) fn selector() -> String {
     format!("{LABEL}=true")
 }
 
-/// Parses a record; `None` if the name of the ConfigMap is not that of a record.
+/// Parses the record of activator ports in a ConfigMap; `None` if the name of the ConfigMap is not that of a record.
 pub(super) fn read(map: &ConfigMap) -> Option<Record> {
     let name = map.metadata.name.as_deref().unwrap_or_default();
     let mut record = Record {
@@ -48,7 +49,8 @@ pub(super) fn read(map: &ConfigMap) -> Option<Record> {
     Some(record)
 }
 
-/// Writes a change and returns the new version of the record, or `None` if the record was deleted.
+/// Writes a change of a record of activator ports. Returns the new version of the record, or `None` if the record was
+/// deleted.
 ///
 /// # Errors
 /// If the API server refuses the change, for example because of a conflict, or cannot be reached.

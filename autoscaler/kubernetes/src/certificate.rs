@@ -40,8 +40,8 @@ const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const AUTHORITY: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
-/// Annotation with the time at which the certificate is to be replaced, and with the DNS names in the certificate. So
-/// the certificate itself need not be parsed.
+/// Annotation with the time at which the certificate is to be replaced, and with the DNS names in the certificate.
+/// Because of the annotation, the certificate itself is never parsed.
 const MADE: &str = "ebb.dev/made";
 
 /// A certificate is replaced after this time (180 days). It is valid for twice as long.
@@ -60,7 +60,8 @@ pub enum CertificateError {
     Api(#[from] Error),
     /// Part of the installation is missing.
     #[error(
-        "{kind} {name} is not in namespace {namespace:?}: apply {MANIFEST} again, or deploy/ebb.yaml, which has it too"
+        "{kind} {name} is not in namespace {namespace:?}: apply {MANIFEST} again, or deploy/ebb.yaml, \
+         which also contains it"
     )]
     Absent {
         /// The kind of the object.
@@ -72,7 +73,7 @@ pub enum CertificateError {
     },
     /// The Secret has no value under the given key.
     #[error(
-        "Secret {SECRET} has no {0}; remove its annotation {MADE} to have a new certificate made"
+        "Secret {SECRET} has no {0}; if its annotation {MADE} is removed, the autoscaler makes a new certificate"
     )]
     Incomplete(&'static str),
     /// Other writers changed the Secret at each attempt.
@@ -105,7 +106,7 @@ impl Keeper {
             let made = self.make(secret, now)?;
             match api.replace(SECRET, &PostParams::default(), &made).await {
                 Ok(_) => info!(names = ?self.names, "certificate made"),
-                // Another replica was faster: the next attempt uses its certificate.
+                // Another replica has written a certificate meanwhile. The next attempt uses that certificate.
                 Err(Error::Api(status)) if status.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }

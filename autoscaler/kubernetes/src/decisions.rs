@@ -29,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         });
         shared.beat();
         if next == Some(Duration::ZERO) {
-            // More decisions are due. Tasks that wait for the engine run first.
+            // More decisions are due. Before the next round, tasks that wait for the engine may run.
             tokio::task::yield_now().await;
             continue;
         }

@@ -12,15 +12,15 @@ pub enum Failure {
     /// No client for the API server can be built from the configuration.
     #[error("cannot create a client for the API server: {0}")]
     Client(#[from] kube::Error),
-    /// The configuration of the client cannot be inferred.
-    #[error("cannot tell how to reach the API server: {0}")]
+    /// Neither a kubeconfig file nor a service account has a usable configuration for the API server.
+    #[error("no usable configuration for reaching the API server: {0}")]
     Config(#[from] kube::config::InferConfigError),
-    /// A port cannot be listened on.
+    /// The program cannot listen on a port.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address to listen on.
         address: SocketAddr,
-        /// The error of the system.
+        /// The error that the operating system returned.
         source: io::Error,
     },
     /// The certificate cannot be used for TLS.

@@ -22,7 +22,7 @@ use tokio::{sync::watch, time};
 use super::boot::BootClock;
 
 /// Longest time that a write may take. A healthy API server answers within milliseconds. etcd's own limit for a write
-/// is 5 s, but a scale write without an answer within 3 s counts as failed, and the next decision orders the scale
+/// is 5 s, but a scale write without an answer within 3 s counts as failed, and the next decision requests the scale
 /// again.
 pub(super) const WRITE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -43,7 +43,7 @@ pub(super) struct Leadership {
     leads: watch::Sender<bool>,
     /// Number of writes that have a permit and are not complete.
     under_way: watch::Sender<usize>,
-    /// Counter of writes that did not begin, because this replica does not lead.
+    /// Counter of writes to the API server that were not sent, because this replica does not lead.
     dropped: Counter,
 }
 
@@ -111,7 +111,7 @@ impl Leadership {
             acts_until: asked.saturating_add(acts),
             alone_until: asked.saturating_add(alone),
         });
-        // `leads` is false if the answer came too late.
+        // If the answer to the renewal came too late, the leadership is over already, and `leads` is false.
         let leads = self.leads();
         self.tell(leads)
     }
@@ -137,8 +137,8 @@ impl Leadership {
     /// # Errors
     /// If this replica does not lead, or if its leadership ends too soon.
     pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, NotLeading> {
-        // The write is counted before the term is read. To release the Lease, the term is ended first, and then the
-        // counted writes are waited for. So the release never misses a write that has a permit.
+        // The write is counted first, and the leadership is checked second. A release of the Lease ends the leadership
+        // first, and then waits for the counted writes. So the release waits for every write with a permit.
         self.under_way.send_modify(|writes| *writes += 1);
         let mut permit = Permit {
             leadership: Arc::clone(self),
@@ -165,7 +165,7 @@ impl Leadership {
         let _ = time::timeout(WRITE_WITHIN, under_way.wait_for(|writes| *writes == 0)).await;
     }
 
-    /// Returns the counter of writes that did not begin.
+    /// Returns the counter of writes that were not sent, because this replica does not lead.
     pub(super) fn dropped(&self) -> Counter {
         self.dropped.clone()
     }

@@ -86,7 +86,7 @@ impl Candidate {
                         warn!(lease = %self.name, %error, "cannot reach the Lease; trying again");
                     }
                 }
-                Err(_) => debug!(lease = %self.name, "no answer about the Lease in time"),
+                Err(_) => debug!(lease = %self.name, "Lease request not answered"),
             }
             let expired = self.leadership.expire();
             self.tell(expired);
@@ -167,7 +167,7 @@ impl Candidate {
                 self.see(lease);
                 Ok(true)
             }
-            // Another replica was faster.
+            // Another replica has taken the Lease meanwhile.
             Err(Error::Api(status)) if status.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
@@ -232,7 +232,7 @@ impl Candidate {
         }
     }
 
-    /// Releases the Lease, so that the next leader need not wait until the Lease expires.
+    /// Releases the Lease, so that the next leader does not have to wait until the Lease expires.
     async fn give_up(&mut self) {
         let Some((mut lease, _)) = self.seen.take() else {
             return;
@@ -245,12 +245,12 @@ impl Candidate {
         let parameters = PostParams::default();
         let given_up = self.api.replace(&self.name, &parameters, &lease);
         match time::timeout(GIVE_UP_WITHIN, given_up).await {
-            Ok(Ok(_)) => info!(lease = %self.name, "Lease given up"),
+            Ok(Ok(_)) => info!(lease = %self.name, "Lease released"),
             Ok(Err(error)) => {
-                warn!(lease = %self.name, %error, "cannot give up the Lease; it runs out")
+                warn!(lease = %self.name, %error, "cannot release the Lease; another replica leads after it expires")
             }
             Err(_) => {
-                warn!(lease = %self.name, "no answer within {GIVE_UP_WITHIN:?} to giving up the Lease; it runs out")
+                warn!(lease = %self.name, "release of the Lease not answered within {GIVE_UP_WITHIN:?}; it may have to expire")
             }
         }
     }

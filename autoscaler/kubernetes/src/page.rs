@@ -52,7 +52,8 @@ pub(super) fn measured_views(shared: &Shared) -> Vec<Workload> {
     all.into_iter().flatten().collect()
 }
 
-/// Calls `read` for one batch after the other, with the last workload of the batch before, until a batch is empty.
+/// Reads all workloads in batches. `read` returns the next batch; its argument is the last workload of the previous
+/// batch. An empty batch is the end.
 fn in_pieces<T>(read: impl Fn(Option<WorkloadId>) -> Vec<(WorkloadId, T)>) -> Vec<T> {
     let (mut all, mut last) = (Vec::new(), None);
     loop {
@@ -130,8 +131,8 @@ mod tests {
         assert!(shown.detail(&other).is_none());
     }
 
-    /// Counts how often another thread gets the engine while all workloads are read. If all workloads were read under
-    /// one lock, the count would be zero.
+    /// Reads all workloads while another thread uses the engine repeatedly, and checks that the other thread gets the
+    /// engine in between. If all workloads were read under one lock, the other thread would wait.
     #[tokio::test]
     async fn who_looks_at_all_holds_nobody_up() {
         let shared = shared();
@@ -149,6 +150,9 @@ mod tests {
             ended.store(true, Ordering::Relaxed);
         });
         let between = between.load(Ordering::Relaxed);
-        assert!(between > 20, "{between} times in 20 looks");
+        assert!(
+            between > 20,
+            "another thread got the engine only {between} times while all workloads were read 20 times"
+        );
     }
 }

@@ -15,15 +15,15 @@ use tracing::{info, warn};
 
 use super::{allotments, leadership::Leadership, shared::Shared, slices};
 
-/// Longest wait between two rounds. A regular round is necessary, because an activator that stops reporting triggers no
-/// round.
+/// Longest wait between two rounds of writes. Regular rounds are necessary, because an activator that stops reporting
+/// does not trigger a round.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Shortest wait between two rounds, however much changes.
+/// Shortest wait between two rounds of writes, even if changes arrive faster.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// The wait after a round is at least this many times the time for which the round used the engine, because other tasks
-/// need the engine too.
+/// The wait after a round of writes is at least this many times as long as the round used the engine, because other
+/// tasks need the engine too.
 const SHARE: u32 = 10;
-/// Maximum number of records and slices that are written at the same time.
+/// Maximum number of port records and EndpointSlices that are written at the same time.
 const AT_A_TIME: usize = 16;
 /// Time limit of a write, as for the writes of scales (`leadership::WRITE_WITHIN`).
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -115,7 +115,7 @@ fn outcome(error: &Error) -> Outcome {
             .into_iter()
             .flatten()
             .any(|cause| cause.reason == TERMINATING)
-            // Kubernetes before 1.17 does not set the cause.
+            // Kubernetes before 1.17 does not set this cause, so the text of the message is checked too.
             || status.message.contains("because it is being terminated"),
     }
 }

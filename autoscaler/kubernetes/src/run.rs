@@ -122,7 +122,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let known = watch_all(&options, &client, &shared, &events, &leadership);
     tasks.spawn("following owners", follower.run());
     tasks.spawn("the decision loop", decisions::run(Arc::clone(&shared)));
-    tasks.spawn("carrying out what the engine wants", effects);
+    tasks.spawn("passing the engine's actions on", effects);
     tasks.spawn("writing scales", writer.run(to_write));
     tasks.spawn("writing Events", write_events);
     if options.activator_account.is_some() {
@@ -211,7 +211,7 @@ fn watch_all(
             services::slices(client(), shared(), known.part()),
         );
         tasks.spawn(
-            "watching the record of ports",
+            "watching the records of activator ports",
             services::records(client(), options.namespace.clone(), shared(), known.part()),
         );
     }

@@ -34,7 +34,7 @@ pub(super) struct Shared {
     outbox: mpsc::UnboundedSender<Effect>,
     /// Wakes the decision loop if a decision is due earlier than expected.
     pub(super) sooner: Notify,
-    /// Wakes the task that writes slices.
+    /// Wakes the task that writes EndpointSlices.
     pub(super) paths: Notify,
     /// All watches, with the time of the last sign of life of each.
     pub(super) watches: Watches,
@@ -43,7 +43,7 @@ pub(super) struct Shared {
     beat: AtomicU64,
 }
 
-/// The engine, and the stale watches that the engine knows.
+/// The engine, and the watches that were last reported to the engine as stale.
 #[derive(Debug)]
 struct EngineState {
     engine: Engine,

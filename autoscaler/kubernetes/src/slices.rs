@@ -58,7 +58,7 @@ fn object(desired: &DesiredSlice, written: &ObservedSlice) -> Value {
     })
 }
 
-/// Reads a slice whose name is that of a slice of Ebb.
+/// Parses an EndpointSlice that has the name of one of Ebb's slices.
 pub(super) fn read(slice: &EndpointSlice) -> ObservedSlice {
     let annotation = |key: &str| slice.metadata.annotations.as_ref()?.get(key);
     let owners = slice.metadata.owner_references.iter().flatten();
@@ -101,7 +101,7 @@ pub(super) fn read(slice: &EndpointSlice) -> ObservedSlice {
     written
 }
 
-/// Returns whether a slice has the labels of a slice of Ebb.
+/// Returns whether an EndpointSlice has the labels of Ebb's slices.
 fn is_labelled(slice: &EndpointSlice) -> bool {
     let service = slice.metadata.name.as_deref().and_then(slices::service);
     let label = |key: &str| slice.metadata.labels.as_ref()?.get(key).map(String::as_str);
@@ -188,7 +188,10 @@ mod tests {
         let mut other = slice.clone();
         let labels = other.metadata.labels.get_or_insert_default();
         labels.insert(SERVICE.to_owned(), "other".to_owned());
-        assert!(read(&other).tampered, "it leads another Service's clients");
+        assert!(
+            read(&other).tampered,
+            "the changed label would route another Service's clients"
+        );
         let mut other = slice;
         for endpoint in &mut other.endpoints {
             endpoint.conditions = None;

@@ -7,8 +7,8 @@ use tracing::info;
 
 use crate::{lease::Candidate, metrics::Metrics, shared::Shared, status::Status, sync::Sync};
 
-/// The start: this replica neither leads nor decides before all initial lists have been read. Owner references need not
-/// be resolved by then: while the owner of a pod is not known, the workloads of its namespace are not scaled down.
+/// The start: this replica neither leads nor decides before all initial lists have been read. Some owner references may
+/// still be unresolved then: while the owner of a pod is not known, the workloads of its namespace are not scaled down.
 pub(super) struct Start {
     pub(super) known: Sync,
     pub(super) shared: Arc<Shared>,
@@ -35,7 +35,7 @@ impl Start {
         // The initial lists have been processed, so their memory is returned to the system.
         ebb_metrics::memory::give_back();
         let followed = follow_leading(leading, self.shared, self.metrics);
-        // `Leadership` outlives the candidate, so `followed` does not end before the candidate.
+        // `followed` ends only when `Leadership` is dropped, which is after the candidate has ended.
         tokio::select! {
             () = candidate.run(ending) => {}
             () = followed => {}

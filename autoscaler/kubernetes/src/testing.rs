@@ -27,7 +27,7 @@ pub(super) enum Answer {
     Ends(Vec<Value>),
     /// Answers with an empty body that ends after this time.
     EndsAfter(Duration),
-    /// Answers in the given way after this time.
+    /// Waits for this time, then gives the boxed answer.
     Late(Duration, Box<Self>),
     /// Never answers.
     Never,

@@ -36,10 +36,10 @@ use super::{
 /// Kubernetes 1.22.
 pub(super) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Maximum number of pods of an order whose deletion costs are written at the same time.
+/// Maximum number of pods of one scale order that get their deletion costs at the same time.
 const MARKS_AT_A_TIME: usize = 16;
 
-/// Clients and shared state for carrying out orders.
+/// Clients and shared state for carrying out scale orders.
 pub(super) struct Writer {
     /// The client for writes. It writes only while this replica leads, and limits the time of each write.
     pub(super) client: Client,
@@ -50,7 +50,7 @@ pub(super) struct Writer {
     pub(super) leadership: Arc<Leadership>,
 }
 
-/// Why an order was not carried out.
+/// Why a scale order of the engine was not carried out.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("cannot write the deletion cost of pod {0}: {1}")]
@@ -66,7 +66,7 @@ enum Failure {
 }
 
 impl Writer {
-    /// Carries out orders until the sender is gone.
+    /// Carries out scale orders until the sender of orders is gone.
     pub(super) async fn run(self: Arc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut under_way = JoinSet::new();
         let mut waiting: HashMap<WorkloadId, Option<Order>> = HashMap::new();
@@ -104,7 +104,7 @@ impl Writer {
             Err(_) => "failed",
         });
         if let Err(Failure::Changed) = result {
-            debug!(target = %order.target, "decided anew: the object has changed meanwhile");
+            debug!(target = %order.target, "the object has changed since the decision; the engine decides again");
             self.shared
                 .with(|engine, now| engine.overtaken(now, &order));
             self.shared.sooner.notify_one();
@@ -137,7 +137,7 @@ impl Writer {
         workload
     }
 
-    /// Carries out an order and returns the new `resourceVersion` of the scaled object.
+    /// Carries out a scale order and returns the new `resourceVersion` of the scaled object.
     async fn try_to(&self, order: &Order) -> Result<Box<str>, Failure> {
         // The leadership is checked here before the first deletion cost is written. The client checks it again before
         // each request.

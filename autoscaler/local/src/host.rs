@@ -8,7 +8,7 @@ use ebb_autoscaler_core::{Averages, Decision};
 /// The counters and gauges of a run at one moment. The counters are cumulative, so a missed reading loses nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Load {
-    /// The replicas that the kernel programs count, each once.
+    /// The replicas that the kernel programs count. Each replica appears once.
     pub replicas: Vec<ReplicaLoad>,
     /// The requests that are queued until a replica can take them.
     pub queue: Queue,
@@ -60,7 +60,7 @@ pub struct Queue {
     pub total: u64,
 }
 
-/// Source of the load of a run.
+/// Source of the load of a run: reads the counters of all replicas and of the queue.
 pub trait LoadSource {
     /// The reason why the load cannot be read.
     type Error: Error;
@@ -68,8 +68,8 @@ pub trait LoadSource {
     /// Reads the current load.
     fn load(&mut self) -> impl Future<Output = Result<Load, Self::Error>> + Send;
 
-    /// Resolves when a request has arrived that no replica can serve. So the request need not wait for the next regular
-    /// reading. Dropping the future must not lose the wake-up.
+    /// Resolves when a request has arrived that no replica can serve. So the request does not have to wait for the next
+    /// regular reading. Dropping the future must not lose the wake-up.
     fn woken(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }

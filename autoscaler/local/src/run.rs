@@ -38,9 +38,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const NAMESPACE: &str = "local";
 const KIND: &str = "Command";
 const LABEL: &str = "run";
-/// Name of the host as a sender of reports.
+/// Name under which the engine knows the host, as a sender of reports.
 const SENDER: &str = "this host";
-/// Name of the proxy as an activator.
+/// Name under which the engine knows the proxy of the run, as an activator.
 const PROXY: &str = "the proxy";
 
 /// The workload of a run.
@@ -180,7 +180,7 @@ impl Trouble {
 struct Marks {
     start: Instant,
     last: Totals,
-    /// The totals at the last decision that was shown.
+    /// The totals at the last decision that was passed to the observer.
     decided: Totals,
     decided_at: Option<Timestamp>,
     /// The totals when the current second began.
@@ -241,7 +241,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             }
             match self.source.load().await {
                 Ok(load) => {
-                    self.reading.is_over("the load can be read");
+                    self.reading.is_over("the load can be read again");
                     self.tell(&mut marks, &load);
                 }
                 Err(error) => self
@@ -264,7 +264,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         }
         let replicas = self.run.initial_replicas();
         if replicas > 0 {
-            // If the start fails, the engine orders the replicas again.
+            // If the start fails, the engine requests the replicas again.
             let _ = self.start(replicas).await;
         }
     }
@@ -336,7 +336,8 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             match effect {
                 Effect::Scale(order) => self.scale(order).await,
                 Effect::Say(notice) => say(&notice),
-                // `tell` has answered each `Follow`. A run has no slices, so there is no `Confirm`.
+                // Nothing is left to do for these two actions: `tell` has already answered each `Follow`, and the
+                // engine returns `Confirm` only for EndpointSlices, which a run does not have.
                 Effect::Follow { .. } | Effect::Confirm(_) => {}
             }
         }

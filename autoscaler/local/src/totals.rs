@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::host::{Load, Phase};
 
-/// The part of a replica's counters that the sums already include.
+/// A replica's counters at the last reading, which the sums already include.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counted {
     integral: u64,
@@ -40,8 +40,8 @@ impl Sums {
     pub(crate) fn add(&mut self, at: Instant, load: &Load) -> Totals {
         for replica in &load.replicas {
             let counted = self.counted.entry(replica.number).or_default();
-            // Both differences can be negative, because the kernel programs first count a probe as a request and
-            // subtract it when they have recognised it.
+            // The differences to the last reading can be negative, because the kernel programs first count a probe as a
+            // request and subtract it when they have recognised it.
             let integral = replica.integral.wrapping_sub(counted.integral);
             let started = replica.started.wrapping_sub(counted.started);
             self.integral += integral.cast_signed() as f64 / 1e9;

@@ -42,14 +42,14 @@ fn reason(error: &serde_saphyr::Error) -> Unreadable {
     let error = error.without_snippet();
     let location = error.location();
     let reason = match error {
-        // This message replaces the message of the library, which is meant for programmers.
+        // Ebb's own message, because the message of the YAML library is meant for programmers.
         serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
-            format!("key {:?} is there twice", key.as_deref().unwrap_or("?"))
+            format!("key {:?} appears twice", key.as_deref().unwrap_or("?"))
         }
         error => {
             let text = error.to_string();
             let text = text.lines().next().unwrap_or_default();
-            // The position at the end of the message is removed, because `at` already contains it.
+            // The library's message ends with line and column. They are removed here, because `at` contains them.
             let told = location.map(|at| format!(" at line {}, column {}", at.line(), at.column()));
             told.and_then(|told| text.strip_suffix(&told))
                 .unwrap_or(text)

@@ -55,7 +55,8 @@ fn settings(object: &Object) -> Vec<String> {
         }
     }
     if let Some(keys) = object.settings() {
-        // Keys without a ConfigMap are meant for `--config`, which accepts values without quotes.
+        // A document with the bare keys of `config-autoscaler` is a file for `--config`, which accepts values without
+        // quotes.
         let quoted = object.sort == Sort::ConfigMap;
         let judge = |texts: &[(&str, &str)]| Config::from_map_lossy(texts.iter().copied()).1;
         found.extend(judged(keys, |_| quoted, judge));
@@ -69,9 +70,9 @@ fn workload(object: &Object, config: &Config) -> Vec<String> {
     for (key, value) in places.misplaced {
         let remedy = match (key, object.sort) {
             (LIMIT, Sort::Templated { revision: true }) => {
-                "it must be put under \"spec.template.spec\" to work"
+                "the field must be put under \"spec.template.spec\" to work"
             }
-            (LIMIT, Sort::Pod) => "it must be put under \"spec\" to work",
+            (LIMIT, Sort::Pod) => "the field must be put under \"spec\" to work",
             (LIMIT, _) => {
                 "only a Knative revision has this field; elsewhere use the annotation ebb.dev/hard-limit"
             }
@@ -127,7 +128,7 @@ fn judged(
     let mut found = Vec::new();
     for problem in judge(&pairs) {
         let also = if bare.contains(&problem.key.as_str()) {
-            " (and must be in quotes)"
+            " (and the value must be in quotes)"
         } else {
             ""
         };
@@ -144,7 +145,7 @@ fn judged(
 /// Returns the problem of the hard limit `value`, or `None` if the limit is valid.
 fn limit(value: &Value) -> Option<String> {
     let allowed = match value {
-        // Null is the same as an absent limit.
+        // A limit of null means the same as no limit.
         Value::Null => return None,
         Value::Number(number) => number.as_u64().is_some_and(|limit| limit <= LARGEST_LIMIT),
         _ => false,

@@ -29,7 +29,7 @@ use self::object::Object;
 #[command(after_help = "\
 Prints one line per problem, FILE: KIND/NAME: KEY: message.
 
-Exit status: 0 when there is none, 1 when there are or a file cannot be read, 2 for wrong usage.")]
+Exit status: 0 without problems, 1 with problems or if a file cannot be read, 2 for wrong usage.")]
 pub(crate) struct Args {
     /// Manifests; - is stdin
     #[arg(required = true, value_name = "FILE")]

@@ -44,7 +44,8 @@ impl Object {
         self.value.get("kind")?.as_str()
     }
 
-    /// Returns the valid ones of the cluster's settings, if the object contains settings.
+    /// Returns the cluster's settings in the object, without the invalid ones. Returns `None` if the object contains
+    /// no such settings.
     pub(super) fn config(&self) -> Option<Config> {
         let texts: Vec<_> = self
             .settings()?

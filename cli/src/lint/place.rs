@@ -81,8 +81,8 @@ impl<'a> Places<'a> {
         match (sort, path) {
             (Sort::Templated { revision: true }, ["spec", "template", "spec"])
             | (Sort::Pod, ["spec"]) => self.limits.push(value),
-            // Outside the `spec` and the pod template of a workload, a field of this name may have another meaning
-            // (KServe has one), so it is not reported.
+            // Outside the `spec` and the pod template of a workload, a field `containerConcurrency` may have another
+            // meaning (as in KServe), so it is not reported.
             (Sort::Templated { revision: true } | Sort::Pod, _) => {
                 self.misplaced.push((LIMIT, value));
             }

@@ -182,7 +182,7 @@ fn a_config_map_is_judged_key_by_key() {
         lines,
         [
             "stable-window: value \"60s\" has no effect here: settings must be put under \"data\"",
-            "max-scale-up-rate: invalid value \"1\": must be a number > 1.0 (and must be in quotes)",
+            "max-scale-up-rate: invalid value \"1\": must be a number > 1.0 (and the value must be in quotes)",
             "panic-treshold-percentage: unknown key (value \"200\"); did you mean panic-threshold-percentage?",
             "stable-window: expected 6s <= 1s <= 1h0m0s",
             "max-scale: invalid value 5: must be a string, in quotes: \"5\"",

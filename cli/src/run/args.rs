@@ -7,9 +7,9 @@ use crate::option;
 /// Autoscale a command on this host: 0 to N replicas on the HTTP concurrency the kernel counts.
 ///
 /// Requests to --port are distributed over the replicas, and queued while there is none. A run starts without
-/// replicas and scales to zero when idle (`allow-zero-initial-scale` is on here); --min-scale or the annotation
-/// autoscaling.knative.dev/initial-scale request more. Needs root: each replica lives in a cgroup of its own with the
-/// kernel counter attached.
+/// replicas and scales to zero when idle (`allow-zero-initial-scale` is true by default here). To start with replicas,
+/// set --min-scale or the annotation autoscaling.knative.dev/initial-scale. Needs root: each replica runs in its own
+/// cgroup, to which the kernel counter is attached.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each `{port}` in COMMAND is replaced by the port the replica has to listen on (on 127.0.0.1), and PORT in its \
@@ -18,17 +18,17 @@ environment is set to it.
 Example:
   ebb run --port 8080 --target 10 -- python3 -m http.server {port}
 
-Exit status: 0 after Ctrl-C or SIGTERM (graceful; a second one ends it at once), 1 on errors, 2 for wrong usage.")]
+Exit status: 0 after Ctrl-C or SIGTERM (a second signal ends the run at once), 1 on errors, 2 for wrong usage.")]
 pub(crate) struct Args {
     /// Address to receive requests on
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
 
-    /// Port to receive requests on; 0 takes a free one, which is printed
+    /// Port to receive requests on; 0 takes a free port, which is printed
     #[arg(long, short, default_value_t = 8080, value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) port: u16,
 
-    /// Concurrency to aim at per replica, before the target utilization (short for the annotation `target`)
+    /// Target concurrency per replica, before the target utilization (short for the annotation `target`)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) target: Option<String>,
 
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = option::duration)]
     pub(crate) stop_grace: Duration,
 
-    /// Do not start one replica at the beginning to check that the command works
+    /// Skip the check at the start, which starts one replica to see that the command works
     #[arg(long)]
     pub(crate) skip_trial: bool,
 

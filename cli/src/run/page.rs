@@ -31,7 +31,7 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Creates the data of the run that `engine` scales, with these settings.
+    /// Creates the page's data for the run that `engine` scales. `settings` are all settings in force.
     pub(crate) fn new(engine: SharedEngine, settings: Vec<Setting>) -> Self {
         Self { engine, settings }
     }
@@ -86,7 +86,7 @@ pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListe
 /// Serves the page, until the run ends.
 pub(crate) fn serve(listener: TcpListener, shown: Shown) {
     let status = Arc::new(Status(Page::new(shown)));
-    // The page listens on 127.0.0.1 only, so no further host name has to be allowed.
+    // The page listens on 127.0.0.1 only, so requests need no host name other than an IP address or `localhost`.
     tokio::spawn(status::serve(listener, status, Hosts::default()));
 }
 

@@ -102,11 +102,11 @@ impl Session {
             }
             result = work => result,
             signal = signals.next() => {
-                info!(signal, "ending; once more to end at once");
+                info!(signal, "stopping; a second signal stops the run at once");
                 Ok(())
             }
             () = reporter.reader_gone() => {
-                warn!("the reader of stdout has closed it; ending");
+                warn!("the reader of stdout has closed the pipe; stopping");
                 Ok(())
             }
         };
@@ -121,7 +121,7 @@ impl Session {
         let ended = tokio::select! {
             ended = in_order => ended,
             signal = signals.next() => {
-                warn!(signal, "ending at once");
+                warn!(signal, "stopping at once");
                 want.send_replace(Wanted::Kill);
                 // Replicas that have not ended after `AT_ONCE` are killed when the cgroup tree is removed.
                 time::timeout(AT_ONCE, supervisor).await.map_or(Ok(()), flatten)
@@ -136,7 +136,7 @@ impl Session {
 async fn try_command(want: &watch::Sender<Wanted>, mut status: watch::Receiver<Status>) {
     want.send_replace(Wanted::Replicas(1));
     if status.wait_for(|status| status.proven).await.is_err() {
-        // The supervisor has ended. The caller also waits for this end, and then drops this future.
+        // The supervisor has ended. The caller notices this too, and then drops this future.
         std::future::pending::<()>().await;
     }
     want.send_replace(Wanted::Replicas(0));
@@ -156,7 +156,7 @@ impl Door {
     fn open(listener: TcpListener, pool: Pool) -> Door {
         let (close, closing) = oneshot::channel();
         let shutdown = async {
-            // A dropped sender has the same effect as a message.
+            // If the sender is dropped without a message, the server stops too.
             let _ = closing.await;
         };
         Door {

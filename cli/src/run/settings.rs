@@ -19,7 +19,7 @@ const LOCAL_DEFAULTS: [(&str, &str); 3] = [
     // A run starts without replicas: a request starts the first one.
     ("allow-zero-initial-scale", "true"),
     ("initial-scale", "0"),
-    // The user of `ebb run` has opted in to Ebb. The class `ebb.dev` detects bursts at once.
+    // Whoever starts `ebb run` has opted in to Ebb, so the class is Ebb's own, which also reacts to bursts at once.
     ("pod-autoscaler-class", "ebb.dev"),
 ];
 
@@ -28,8 +28,8 @@ const LOCAL_DEFAULTS: [(&str, &str); 3] = [
 pub(crate) struct RunSettings {
     /// The settings in force.
     pub(crate) settings: Settings,
-    /// The `config-autoscaler` settings and (next field) the annotations from which `settings` is resolved. Both are
-    /// valid.
+    /// The `config-autoscaler` settings and (next field) the annotations that `settings` was resolved from. Both have
+    /// been validated.
     pub(crate) config: Config,
     pub(crate) annotations: BTreeMap<String, String>,
     /// Paths whose requests are not counted.
@@ -86,7 +86,7 @@ impl RunSettings {
             &Given {
                 annotated: &|name| given.contains_key(name),
                 config: &config,
-                // A local default does not count as set by the user.
+                // A default of `ebb run` is not shown as a setting of the user, even if Knative's default differs.
                 defaults: &local_defaults,
             },
         );
@@ -137,20 +137,20 @@ fn not_here(annotations: &Annotations, settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     if !settings.class.is_ours() {
         wrong.push(
-            "annotation autoscaling.knative.dev/class: ebb run is its own autoscaler; expected ebb.dev or \
+            "annotation autoscaling.knative.dev/class: ebb run does not support this class; expected ebb.dev or \
              kpa.autoscaling.knative.dev"
                 .to_owned(),
         );
     }
     if !annotations.ports.is_empty() {
         wrong.push(
-            "annotation ebb.dev/ports: ebb run gives each replica a port of its own and counts there; leave it out"
+            "annotation ebb.dev/ports: ebb run chooses and counts the port of each replica; remove this annotation"
                 .to_owned(),
         );
     }
     if annotations.mode == Mode::Recommend {
         wrong.push(
-            "annotation ebb.dev/mode: ebb run has nothing to recommend to: it starts the replicas; leave it out"
+            "annotation ebb.dev/mode: ebb run always scales and has no recommend mode; remove this annotation"
                 .to_owned(),
         );
     }

@@ -64,7 +64,7 @@ impl Status {
 pub(crate) enum Wanted {
     /// Keep this many replicas.
     Replicas(u32),
-    /// Stop all replicas. Requests in flight may take this long.
+    /// Stop all replicas. Requests in flight that take longer than this time are aborted.
     End(Duration),
     /// Kill all replicas at once.
     Kill,

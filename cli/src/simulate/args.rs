@@ -42,29 +42,30 @@ pub(crate) struct Args {
     #[arg(long, value_name = "K=V", value_parser = annotation)]
     pub(super) annotation: Vec<(String, String)>,
 
-    /// Hard limit of requests in flight per pod, the containerConcurrency of a revision; 0 is none
+    /// Hard limit of requests in flight per pod, the containerConcurrency of a revision; 0 means no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) container_concurrency: u32,
 
-    /// Time from the request for a pod until the pod is ready
+    /// Time that a requested pod takes to become ready
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, conflicts_with = "steps")]
     pub(super) pod_start: Duration,
 
-    /// Ready pods that the autoscaler finds when it starts; from 2 on it starts in panic mode. Without it, --trace
-    /// starts a new workload, whose first pods have yet to start
+    /// Ready pods that the autoscaler finds when it starts; with 2 or more, it starts in panic mode. Without this
+    /// option, --trace simulates a new workload, whose first pods still have to start
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(i32::MAX)))]
     pub(super) initial_ready: Option<u32>,
 
-    /// State of the workload at the start, and for how long already: activating, active or inactive[:DURATION]
+    /// State of the workload at the start: activating, active or inactive. A suffix :DURATION says for how long the
+    /// workload has been in this state
     #[arg(long, value_name = "STATE", default_value = "activating", value_parser = state)]
     pub(super) initial_state: (Activity, Duration),
 
-    /// Whether anything routes to the workload, if the rows do not say
+    /// Whether traffic is routed to the workload, if the rows have no column `reachable`
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(super) reachable: bool,
 
-    /// Fill seconds that are missing in a trace with the row before them, at most an hour in a row; without it, a gap
-    /// is an error
+    /// Fill each gap in a trace, of at most an hour, with the values of the row before the gap; without this option,
+    /// a gap is an error
     #[arg(long, conflicts_with = "steps")]
     pub(super) fill_gaps: bool,
 
@@ -77,7 +78,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "steps")]
     pub(super) compare_config: Option<PathBuf>,
 
-    /// Draw load, averages and pods; the name ends in .svg or .png
+    /// Draw the scaling metric, its averages and the pods as a picture; the file name ends in .svg or .png
     #[arg(long, value_name = "FILE", value_parser = picture, conflicts_with = "steps")]
     pub(super) plot: Option<PathBuf>,
 
@@ -123,7 +124,7 @@ fn state(text: &str) -> Result<(Activity, Duration), String> {
         "inactive" => Activity::Inactive,
         _ => {
             return Err(
-                "expected activating, active or inactive, with :DURATION after it or not"
+                "expected activating, active or inactive, optionally followed by :DURATION"
                     .to_owned(),
             );
         }

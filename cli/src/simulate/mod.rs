@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match (&args.trace, &args.steps) {
         (Some(path), _) => run_trace(&args, path),
         (None, Some(path)) => run_steps(&args, path),
-        // This does not occur, because clap requires one of the two options.
+        // Not reached: clap requires either --trace or --steps.
         (None, None) => Ok(()),
     }
 }
@@ -106,7 +106,7 @@ fn status(args: &Args, now: Timestamp) -> Status {
     Status {
         activity,
         since: now - lasted,
-        // A workload that is active or inactive has already had its initial scale.
+        // A workload that is active or inactive has already reached its initial scale.
         initialized: activity != Activity::Activating,
     }
 }

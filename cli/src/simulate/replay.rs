@@ -26,7 +26,7 @@ pub(super) struct Start {
     pub(super) pod_start: Duration,
     /// Number of pods that are already ready; `None` for a new workload.
     pub(super) ready: Option<u32>,
-    /// Whether anything routes to the workload, if the rows do not say.
+    /// Whether traffic is routed to the workload, if the rows do not say.
     pub(super) reachable: bool,
 }
 
@@ -58,7 +58,7 @@ pub(super) enum ReplayError {
     },
 }
 
-/// Half of a row's second. A decision tick is handled at the row whose time is closest to the tick.
+/// Half a second, which is half the time between two rows. A decision tick is handled at the row closest to it.
 const NEAR: Duration = Duration::from_millis(500);
 
 struct World {
@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn pods_are_ready_when_they_have_started() {
         let replay = run(&trace(&[(60, 100.0)]), &[("target", "10")], None);
-        // The first pod is requested at second 0 and takes five seconds to become ready. The other fourteen pods are
-        // ready at the same second.
+        // The first pod is requested at second 0 and takes five seconds to become ready. The decision at
+        // second 0 requests the other fourteen pods, which become ready in the same second as the first pod.
         assert_eq!(replay.lines[0].ready, Some(0));
         assert_eq!(replay.ready[5..=6], [0, 15]);
         assert_eq!(replay.lines.last().unwrap().desired, Some(15));

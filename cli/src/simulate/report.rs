@@ -23,7 +23,7 @@ const FIGURES: [Figure; 11] = [
     ("seconds under-provisioned", |summary| {
         summary.under_provisioned_seconds
     }),
-    ("  of them with no pod ready", |summary| {
+    ("  of them without a ready pod", |summary| {
         summary.held_seconds
     }),
     ("highest concurrency per ready pod", |summary| {
@@ -52,7 +52,7 @@ impl fmt::Display for Report<'_> {
         } = self.first;
         write!(f, "{} s of traffic", figure(*seconds))?;
         if self.filled > 0 {
-            write!(f, " ({} s of it filled in)", self.filled)?;
+            write!(f, " ({} s filled in by --fill-gaps)", self.filled)?;
         }
         writeln!(f, ", {decisions} decisions")?;
         if self.second.is_some() {

@@ -63,7 +63,7 @@ fn resolve(
     let settings = Settings::resolve(&config, &annotations, container_concurrency);
     if wrong.is_empty() && !settings.class.is_ours() {
         wrong.push(
-            "annotation autoscaling.knative.dev/class: there is nothing to simulate for another autoscaler's class; \
+            "annotation autoscaling.knative.dev/class: ebb cannot simulate the autoscaler of this class; \
              expected kpa.autoscaling.knative.dev or ebb.dev"
                 .to_owned(),
         );

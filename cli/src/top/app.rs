@@ -11,7 +11,7 @@ use super::keys::Key;
 /// Number of rows by which PageUp and PageDown move the selection, whatever the height of the screen.
 const PAGE: usize = 10;
 
-/// The action that follows a key.
+/// The action that the program takes after a key was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Nothing,
@@ -30,7 +30,7 @@ pub(super) struct App {
     pub(super) trouble: Option<String>,
     pub(super) filter: String,
     pub(super) typing: bool,
-    /// The name of the selected workload. A name and not a row, so that the selection stays when rows move.
+    /// The name of the selected workload. With a row number instead, the selection would change when rows move.
     chosen: Option<Name>,
     open: bool,
     pub(super) detail: Option<Detail>,

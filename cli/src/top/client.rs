@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest accepted response in bytes: 64 MiB. The server limits its responses to 4 MiB plus one workload.
 const LONGEST: usize = 64 << 20;
-/// Maximum number of workloads shown: more than any cluster has. It ends the requests to a server whose list never
-/// ends.
+/// Maximum number of workloads shown: more than any cluster has. Without this limit, a faulty server that always
+/// announces a next page would keep the client busy forever.
 const MOST: usize = 100_000;
 
 /// A client for one address.
@@ -28,8 +28,10 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// Creates a client for the status port at `url`.
+    ///
     /// # Errors
-    /// Returns an error if the URL is not the URL of a status port.
+    /// Returns an error if `url` is not the URL of a status port.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let address = base(url).with_context(|| {
             format!("URL {url:?}: must be http://HOST:PORT, or http://HOST:PORT/PATH behind a proxy; no TLS")

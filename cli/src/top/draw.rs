@@ -120,7 +120,7 @@ fn footing(app: &App) -> Line<'static> {
             "up, down: choose  Enter: show  /: filter  Esc: back  q: end",
             faint,
         ),
-        (false, filter) => Line::from(format!("only {filter:?}; Esc for all")),
+        (false, filter) => Line::from(format!("filter: {filter:?}; Esc shows all workloads")),
     }
 }
 

@@ -39,8 +39,8 @@ Example, on a cluster:
   kubectl -n ebb-system port-forward svc/ebb-autoscaler 9466 &
   ebb top")]
 pub(crate) struct Args {
-    /// Address of an autoscaler's status port or of a run's page; without it, the usual addresses on this host are
-    /// tried
+    /// Address of an autoscaler's status port, or of the page of an `ebb run`; by default, the usual addresses on this
+    /// host are tried
     #[arg(value_name = "URL")]
     url: Option<String>,
     /// Print the workloads once and end; this is the default if stdout is not a terminal that can be drawn on

@@ -6,7 +6,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "tests panic: the backtrace stays"
+    reason = "tests panic, so that the backtrace stays"
 )]
 
 #[path = "../../../autoscaler/core/tests/kpa_cases/row.rs"]
@@ -28,22 +28,22 @@ use crate::row::Row;
 const INSIDE: [(&str, &str); 10] = [
     (
         "buckets",
-        "windows of 5 s, where settings allow 6 s and more",
+        "windows of 5 s; the settings allow only 6 s or longer",
     ),
-    ("sampling", "there is nothing to sample in a recording"),
-    ("M05", "whom a decider tells of a change"),
-    ("M07", "whom a decider tells of a change"),
-    ("M09", "whom a decider tells of a change"),
-    ("M11", "whom a decider tells of a change"),
-    ("M13", "whom a decider tells of a change"),
-    ("X13", "slots of one second"),
+    ("sampling", "a trace has no single pods to sample"),
+    ("M05", "notifications of watchers are not in the output"),
+    ("M07", "notifications of watchers are not in the output"),
+    ("M09", "notifications of watchers are not in the output"),
+    ("M11", "notifications of watchers are not in the output"),
+    ("M13", "notifications of watchers are not in the output"),
+    ("X13", "slots of 1 s; Ebb uses slots of 2 s"),
     (
         "C03",
-        "several samples a second: a trace has one, of the whole workload",
+        "several samples per second; a trace has one row per second",
     ),
     (
         "C05",
-        "parts of a sample: a trace has the whole workload's load",
+        "the proxied part of a sample; a trace has only the total concurrency",
     ),
 ];
 
@@ -78,7 +78,7 @@ fn check(row: &Row) {
         "panic-window" => settings::check_panic_window,
         "annotation-validation" => validation::check_annotations,
         "config-validation" => validation::check_config,
-        other => panic!("no reader for group {other}"),
+        other => panic!("no check function for group {other}"),
     };
     row.show_if_it_fails(reader);
 }

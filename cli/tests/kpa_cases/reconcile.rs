@@ -1,4 +1,5 @@
-//! Checks the groups `kpa-scaler` and `num-activators` (bounds and scale to zero) with `ebb simulate --steps`.
+//! Checks the groups `kpa-scaler` and `num-activators` (bounds, scale to zero) of the case file with
+//! `ebb simulate --steps`.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::{
     row::{Row, Words, duration},
 };
 
-/// The columns of the single step that a row of the case file becomes.
+/// The columns of the step that is made from a row of the case file.
 struct Step {
     replicas: u64,
     /// The concurrency that results in the row's desired number of pods; `None` if the row has no desired number.

@@ -1,4 +1,5 @@
-//! Checks the groups `target` and `panic-window`, by the settings in force that the summary shows.
+//! Checks the groups `target` and `panic-window` of the case file: the summary of `ebb simulate` shows the settings in
+//! force.
 
 use crate::{
     ebb::Simulation,

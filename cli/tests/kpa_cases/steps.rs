@@ -1,4 +1,5 @@
-//! Checks the groups `autoscaler`, `scale-down-delay`, `multiscaler` and `max-window` with `ebb simulate --steps`.
+//! Checks the groups `autoscaler`, `scale-down-delay`, `multiscaler` and `max-window` of the case file with
+//! `ebb simulate --steps`.
 
 use serde_json::{Value, json};
 
@@ -9,8 +10,8 @@ use crate::{
 
 const HEADER: &str = "t,ready,stable,panic,reachable\n";
 
-/// Returns a simulation with the settings of `words`. The target utilization is target / total, or 100 % without a
-/// total.
+/// Returns a simulation with the settings in `words`, from a row of the case file. The target utilization is
+/// `target / total`, or 100 % if `total` is not given.
 fn simulation(words: &Words) -> Simulation {
     let mut simulation = Simulation::default();
     let target: f64 = words.number("target");

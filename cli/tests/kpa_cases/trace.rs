@@ -1,4 +1,4 @@
-//! Checks the group `collector` with `ebb simulate`.
+//! Checks the group `collector` of the case file with `ebb simulate`.
 
 use crate::{
     ebb::Simulation,

@@ -1,4 +1,5 @@
-//! Checks the groups `annotation-validation` and `config-validation` with `ebb lint` and `ebb simulate --config`.
+//! Checks the groups `annotation-validation` and `config-validation` of the case file with `ebb lint` and
+//! `ebb simulate --config`.
 
 use crate::{
     ebb::{self, Said, Simulation},

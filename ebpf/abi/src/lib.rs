@@ -42,9 +42,9 @@ pub mod ended {
     pub const ABORTED: usize = 0;
     /// A probe, or a request to an excluded path: removed from all other counts.
     pub const EXCLUDED: usize = 6;
-    /// The end of an opaque connection.
+    /// An opaque connection has closed. It had counted as one request in flight.
     pub const OPAQUE: usize = 7;
-    /// Number of ways. The ways 1 to 5 are the status classes 1xx to 5xx.
+    /// Number of ways in which a request ends. The ways 1 to 5 are the status classes 1xx to 5xx.
     pub const WAYS: usize = 8;
 }
 
@@ -129,7 +129,7 @@ impl Sums {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PodCounters {
-    /// Sums over all starts.
+    /// Sums over all request starts of the pod.
     pub starts: Sums,
     /// Number of starts, including those of excluded requests and of opaque connections.
     pub started: u64,
@@ -149,7 +149,7 @@ pub struct PodCounters {
     /// Padding: the CPU fetches cache lines in pairs, and the counters of starts and of ends must not be in the same
     /// pair.
     reserved: [u64; 7],
-    /// Sums over all ends.
+    /// Sums over all request ends of the pod.
     pub ends: Sums,
     /// Number of ended requests, by the way in which they ended ([`ended`]).
     pub ended: [u64; ended::WAYS],
@@ -191,7 +191,7 @@ impl PodCounters {
             .fold(0, |sum: u64, way| sum.wrapping_add(*way))
     }
 
-    /// Returns the term `a` of the integral, ns.
+    /// Returns the term `a` of the integral of requests in flight over time, ns (see [`PodCounters`]).
     pub fn area(&self) -> u64 {
         let [starts, ends] = self.times();
         starts.wrapping_add(ends)
@@ -217,11 +217,12 @@ impl PodCounters {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PodRules {
-    /// Number of `ports` that are set. 0: every port that a socket listens on is counted.
+    /// Number of `ports` that are set. If this is 0, connections to every port on which a socket of the pod listens are
+    /// counted.
     pub port_count: u32,
     /// 1 if the pod has excluded paths.
     pub has_exclusions: u32,
-    /// Serving ports, host byte order.
+    /// The ports on which the pod serves requests, host byte order.
     pub ports: [u16; MAX_PORTS],
 }
 

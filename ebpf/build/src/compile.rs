@@ -36,19 +36,19 @@ impl fmt::Display for BuildError {
         match self {
             Self::Toolchain(missing) => missing.fmt(f),
             Self::NotABuildScript(name) => {
-                write!(f, "{name} is not set: this runs in a build script only")
+                write!(f, "{name} is not set: the build must run in a build script")
             }
             Self::Endian(endian) => {
                 write!(
                     f,
-                    "byte order {endian:?} has no BPF target: little and big have"
+                    "there is no BPF target for the byte order {endian:?}, only for little and big"
                 )
             }
             Self::Io(what, error) => write!(f, "cannot {what}: {error}"),
             Self::Failed(with) => {
                 write!(
                     f,
-                    "the kernel programs do not compile with {with}: see above"
+                    "the kernel programs do not compile with {with}: see the messages above"
                 )
             }
         }
@@ -86,8 +86,8 @@ pub fn build(folder: &str) -> Result<PathBuf, BuildError> {
     cargo.args(["--target", target, "-Z", "build-std=core"]);
     cargo.arg("--manifest-path").arg(&manifest);
     cargo.arg("--target-dir").arg(&target_dir);
-    // A `build.build-dir` in the user's configuration would be shared with the outer cargo, which locks it: the inner
-    // cargo would wait forever.
+    // If the user's configuration sets `build.build-dir`, both cargos would share this folder. The outer cargo locks
+    // the folder, so the inner cargo would wait forever.
     cargo.env("CARGO_BUILD_BUILD_DIR", &target_dir);
     let linker_variable = format!(
         "CARGO_TARGET_{}_LINKER",
@@ -145,7 +145,7 @@ fn script_variable(name: &'static str) -> Result<String, BuildError> {
 
 /// Returns aya's name for the architecture whose kernel runs the programs.
 fn bpf_arch(target_arch: &str) -> String {
-    // rustc appends extensions to the name of this architecture only: riscv64gc, riscv64a23.
+    // Only for riscv64, rustc appends the extensions to the name of the architecture, as in riscv64gc and riscv64a23.
     if target_arch.starts_with("riscv64") {
         "riscv64".to_owned()
     } else {

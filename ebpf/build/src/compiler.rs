@@ -72,7 +72,7 @@ impl Compiler {
         Some(Self {
             release: field("release:")?,
             llvm: llvm.unwrap_or(0),
-            // `-Z build-std` needs the library sources: cargo looks for them by this file, too.
+            // `-Z build-std` needs the library sources. Cargo finds these sources by the same file.
             has_sources: sysroot
                 .join("lib/rustlib/src/rust/library/Cargo.lock")
                 .is_file(),
@@ -131,7 +131,7 @@ impl Compiler {
             command.env_remove(name);
         }
         if let Origin::System(rustc) = &self.origin {
-            // The compiler is a stable one: `RUSTC_BOOTSTRAP` enables `-Z build-std`.
+            // A stable compiler accepts `-Z build-std` only if `RUSTC_BOOTSTRAP` is set.
             command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
         }
         command

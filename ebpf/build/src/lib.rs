@@ -5,8 +5,8 @@
 //! per host profile. This crate also works with Debian's compiler (some build machines cannot download a nightly), and
 //! all profiles share one build.
 //!
-//! Bias: errors explain. If something is missing, the error says what was looked for, what was found instead, and which
-//! command installs it. No step is ever skipped silently.
+//! Bias: errors explain. If something is missing, the error says what was looked for, what was found, and which command
+//! installs the missing part. No step is ever skipped silently.
 
 mod compile;
 mod compiler;

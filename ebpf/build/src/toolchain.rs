@@ -56,7 +56,7 @@ pub fn find() -> Result<Toolchain, Missing> {
         }
     }
     if chosen.is_none() && reasons.is_empty() {
-        reasons.push(format!("neither a rustup nightly nor {SYSTEM_RUSTC}"));
+        reasons.push(format!("no rustup nightly and no {SYSTEM_RUSTC} found"));
     }
     match (chosen, linker) {
         (Some(compiler), Some(linker)) => Ok(Toolchain { compiler, linker }),

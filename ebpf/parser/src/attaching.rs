@@ -21,8 +21,8 @@ pub enum Beginning {
     Opaque,
 }
 
-/// Recognises a segment by its first [`LOOK`] bytes. The first byte is in the lowest bits of the first word. Zeros
-/// follow the end of a shorter segment.
+/// Recognises a segment by its first [`LOOK`] bytes. The first byte is in the lowest bits of the first word. If the
+/// segment is shorter, the bytes after its end are zeros.
 #[inline(always)]
 pub fn beginning(words: [u64; 2]) -> Beginning {
     if is_request(words) {

@@ -1,10 +1,10 @@
 //! The life of a connection: the requests that are in flight, and how each one ends.
 //!
 //! Three programs change a connection: ingress, egress and close. Egress and close run under the socket's lock, and
-//! only they end requests. Ingress does not run under the socket's lock. Still, the work for every request takes no
-//! lock. Ingress records a request in the connection, then counts it with an atomic add, which is a barrier, and then
-//! checks whether the connection has been closed. Close records first that the connection is closed, and then checks
-//! which requests have begun. So at least one of ingress and close sees the other's record, and they resolve the
+//! only they end requests. Ingress does not run under the socket's lock, and in the usual case it takes no lock to
+//! start a request. Ingress records a request in the connection, then counts it with an atomic add, which is a barrier,
+//! and then checks whether the connection has been closed. Close records first that the connection is closed, and then
+//! checks which requests have begun. So at least one of ingress and close sees the other's record, and they resolve the
 //! conflict under [`Lock`]. The end of a request takes the lock only while the request's head is still being read: only
 //! such a request can be excluded at the same time.
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// The kernel's `struct bpf_spin_lock`, which the kernel finds by this name in the BTF.
 #[repr(C)]
-#[allow(non_camel_case_types, reason = "the kernel looks for this name")]
+#[allow(non_camel_case_types, reason = "the name of the kernel's type")]
 #[derive(Debug)]
 pub struct bpf_spin_lock {
     /// Used by the kernel only.
@@ -52,16 +52,16 @@ pub mod state {
     pub const JOINED: u32 = 1 << 7;
 }
 
-/// Number of exchanges without a recognised beginning after which a connection that was attached mid-stream becomes
-/// opaque.
+/// A connection that was attached mid-stream becomes opaque after this number of exchanges, if the parsers have not
+/// recognised the beginning of a request by then.
 const EXCHANGES: u64 = 3;
 
 /// Number of requests of one connection, the newest ones, whose start times are kept for the latency.
 const REMEMBERED: u32 = 4;
 
 /// Number of requests of one connection that can be marked as HEAD, CONNECT or excluded: one bit each. If more requests
-/// are in flight, two requests share a bit. That is correct as long as both are plain requests; otherwise the
-/// connection becomes opaque.
+/// are in flight, two requests share a bit. The counts remain correct if neither of the two requests is marked;
+/// otherwise the connection becomes opaque.
 const TOLD_APART: u32 = 64;
 
 /// One connection, in its socket's storage.
@@ -83,7 +83,8 @@ pub struct Conn {
     event: u32,
     /// 1 if the server has begun HTTP/2.
     server_speaks_http2: u32,
-    /// Number of starts without a request: the connection became opaque or a tunnel while no request was in flight.
+    /// Number of starts that were counted for the connection itself, which became opaque or a tunnel while no request
+    /// was in flight.
     unasked: u32,
     reserved: [u32; 8],
 
@@ -102,7 +103,7 @@ pub struct Conn {
 
     /// Ingress serialisation: decides which CPU reads the data from the client.
     pub turn: Turn,
-    /// State of the direction from the client.
+    /// The parser's state for the data from the client.
     pub requests: Direction,
     /// Key for the lookup of an excluded path. The path of the request is copied to this key.
     pub exclusion: Exclusion,
@@ -111,7 +112,7 @@ pub struct Conn {
     /// Number of requests, from the oldest one on, that have ended.
     pub ended: u32,
     reserved_out: u32,
-    /// State of the direction to the client.
+    /// The parser's state for the data to the client.
     pub responses: Direction,
 }
 
@@ -165,7 +166,8 @@ impl Conn {
         self.give_to(slot);
     }
 
-    /// Sets the slot: the last step of opening a connection.
+    /// Sets the pod slot. This is the last step of assigning a connection to a pod: from then on, other CPUs use the
+    /// connection.
     #[inline(always)]
     fn give_to(&mut self, slot: u32) {
         in_order();
@@ -188,9 +190,9 @@ impl Conn {
         self.give_to(slot);
     }
 
-    /// Records the arrival of client data whose beginning was not recognised. `sent` is the sequence number of the
-    /// server's next byte. Returns `true` if, at three such arrivals, the server had sent bytes since the previous one:
-    /// the data is not a body, but another protocol.
+    /// Records the arrival of client data that was not recognised as the beginning of a request. `sent` is the sequence
+    /// number of the server's next byte. Counts the arrivals before which the server had sent new bytes. Returns `true`
+    /// from the third one on: client and server take turns, so the data is not a body, but another protocol.
     #[inline(always)]
     pub fn is_unknown(&mut self, sent: u32) -> bool {
         if self.responses.next != sent {
@@ -200,9 +202,9 @@ impl Conn {
         self.requests.remaining >= EXCHANGES
     }
 
-    /// Ends the search for a recognised beginning: the parsers read the data from this segment on, or the caller makes
-    /// the connection opaque. `next_in` and `next_out` are the sequence numbers of the next bytes from the client and
-    /// to the client.
+    /// Ends the search for the beginning of a request, on a connection that is attached mid-stream: the parsers read
+    /// the data from this segment on, or the caller makes the connection opaque. `next_in` and `next_out` are the
+    /// sequence numbers of the next bytes from the client and to the client.
     #[inline(always)]
     pub fn join(&mut self, next_in: u32, next_out: u32) {
         self.requests.remaining = 0;
@@ -222,7 +224,7 @@ impl Conn {
         self.begun().wrapping_sub(self.ended)
     }
 
-    /// Returns the number of starts, with and without a request.
+    /// Returns the number of counted starts: those of requests, and those of the connection itself.
     #[inline(always)]
     fn begun(&self) -> u32 {
         self.started.wrapping_add(forget(&self.unasked))
@@ -247,7 +249,8 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Counts a start for the connection itself, which has no request in flight. Called by ingress and egress.
+    /// Counts the start of a request for the connection itself, because no request is in flight on it. Called by
+    /// ingress and egress.
     #[inline(always)]
     fn start_unasked<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
@@ -316,7 +319,7 @@ impl Conn {
         (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < TOLD_APART
     }
 
-    /// Returns the bit of the request that is being read, or 0 if the request has no bit.
+    /// Returns the mark bit of the request that is being read, or 0 if the request has no bit.
     #[inline(always)]
     fn newest_bit(&self) -> u64 {
         let open = self.open();
@@ -457,8 +460,8 @@ impl Conn {
         self.become_one(meter, state::TUNNEL, Gauge::Upgraded);
     }
 
-    /// Makes a connection that cannot be read opaque: from then on, the connection itself counts as one request in
-    /// flight. `why` is one of [`ebb_abi::event`].
+    /// Makes the connection opaque, because it cannot be read: from then on, the connection itself counts as one
+    /// request in flight. `why` is one of [`ebb_abi::event`].
     #[inline(always)]
     pub fn become_opaque<M: Meter>(&mut self, meter: &mut M, why: usize) {
         if self.become_one(meter, state::OPAQUE, Gauge::Opaque) {
@@ -495,8 +498,8 @@ impl Conn {
         (event as usize).checked_sub(1)
     }
 
-    /// Records that the server has begun HTTP/2. Ingress reads a separate field: otherwise ingress would need cache
-    /// lines that egress writes.
+    /// Records that the server has begun HTTP/2. The record is written twice, with a separate field for ingress:
+    /// otherwise ingress would need cache lines that egress writes.
     #[inline(always)]
     pub fn server_begins_http2(&mut self) {
         self.responses.flags |= flag::HTTP2;

@@ -51,7 +51,7 @@ pub mod flag {
     pub const COMPLETE: u16 = 1 << 10;
     /// The current line does not end in the window: more bytes must be loaded.
     pub const SHORT: u16 = 1 << 11;
-    /// The next bytes are HTTP/2.
+    /// The next bytes are HTTP/2, so the HTTP/1 parser does not read them.
     pub const HTTP2: u16 = 1 << 12;
     /// The parser has begun to read a piece of the out-of-order buffer, and needs more steps for the rest of the piece.
     pub const MIDWAY: u16 = 1 << 15;
@@ -61,8 +61,9 @@ pub mod flag {
 
 /// A TCP segment that has arrived.
 ///
-/// A segment is written to its direction and read back from there. So the verifier does not know how the values of the
-/// segment were computed (for example from an IPv4 or an IPv6 packet), and follows one path for all of them.
+/// A segment is stored in the state of its direction, and read back from there. So the verifier does not know how the
+/// values of the segment were computed (for example from an IPv4 or an IPv6 packet), and follows one path for all of
+/// them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
@@ -90,8 +91,8 @@ impl Segment {
             .wrapping_add(u32::from(self.flags & Self::SYN != 0))
     }
 
-    /// Returns the number of bytes of the segment that are neither in the window nor skipped; 0 for a segment that was
-    /// read before.
+    /// Returns the number of bytes of the segment that have been neither loaded into the window nor skipped; 0 for a
+    /// segment that was read before.
     #[inline(always)]
     pub(crate) fn left(self, direction: &Direction) -> u32 {
         let left = self
@@ -106,18 +107,19 @@ impl Segment {
 /// connection: receive windows are smaller.
 const FARTHEST: u32 = 1 << 28;
 
-/// Position of a segment, relative to the parser.
+/// Position of a segment, relative to the next byte that the parser expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The segment has no new bytes.
     Nothing,
     /// The segment begins with the next byte, or is a retransmission whose end is new.
     Next,
-    /// The segment is this many bytes ahead. The bytes before it are lost, or the segment has overtaken them.
+    /// The segment begins this many bytes after the next byte that the parser expects. The bytes between are lost, or
+    /// the segment has overtaken them.
     Ahead(u32),
 }
 
-/// The direction that is read.
+/// A direction of a connection: from the client, or to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// From the client.
@@ -130,7 +132,7 @@ pub enum Side {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Direction {
-    /// Sequence number of the first byte that is neither in the window nor skipped.
+    /// Sequence number of the first byte that has been neither loaded into the window nor skipped.
     pub next: u32,
     /// One of [`phase`].
     pub phase: u8,
@@ -151,7 +153,7 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// A direction of all zeros. [`Self::open_at`] prepares it.
+    /// The state of a new direction: all zeros. [`Self::open_at`] prepares the direction for its first byte.
     pub const ZERO: Self = Self {
         next: 0,
         phase: 0,
@@ -176,7 +178,7 @@ impl Direction {
         self.flags = flag::START_LINE;
     }
 
-    /// Stores the segment that has arrived, and reads it back.
+    /// Stores the segment that has arrived, and reads the segment back from memory (see [`Segment`] for the reason).
     #[inline(always)]
     pub fn arrived(&mut self, segment: Segment) -> Segment {
         self.segment = segment;
@@ -188,13 +190,14 @@ impl Direction {
         }
     }
 
-    /// Returns whether a segment begins with the next byte and is all new. Most segments are like this.
+    /// Returns whether a segment begins with the next byte that the parser expects, and all its bytes are new. Most
+    /// segments are like this.
     #[inline(always)]
     pub fn is_next(&self, segment: Segment) -> bool {
         segment.first == self.next && segment.length != 0 && !self.has(flag::UNFINISHED)
     }
 
-    /// Finds the position of a segment, relative to the parser.
+    /// Finds the position of a segment, relative to the next byte that the parser expects.
     #[inline(always)]
     pub fn place(&self, segment: Segment) -> Place {
         let gap = segment.first.wrapping_sub(self.next);
@@ -211,8 +214,8 @@ impl Direction {
         Place::Ahead(gap)
     }
 
-    /// Returns whether bytes are missing before a segment. The next `passable` bytes may be missing, because they are
-    /// not read.
+    /// Returns whether bytes are missing before a segment, so that the segment must wait. The next `passable` bytes may
+    /// be missing, because the parser does not read them.
     #[inline(always)]
     pub(crate) fn lacks(&self, segment: Segment, passable: u64) -> bool {
         !self.has(flag::UNFINISHED)
@@ -272,11 +275,11 @@ impl Direction {
     }
 
     /// Returns whether the unread bytes are further lines of a head, and no flag changes how they are read. One
-    /// comparison replaces a dozen.
+    /// comparison of a word tests all flags at once.
     #[inline(always)]
     pub(crate) fn is_inside_head(&self) -> bool {
-        /// The flags that do not change how the lines are read, at their positions in the word. The field `reserved`,
-        /// which is also in this word, is 0.
+        /// The flags that do not change how the lines are read, at their positions in the compared word. The field
+        /// `reserved`, which is also in this word, is 0.
         const PLAIN: u32 = ((flag::BEGUN
             | flag::LENGTH
             | flag::CHUNKED
@@ -315,7 +318,7 @@ impl Direction {
         self.status = 0;
     }
 
-    /// Stops reading this direction.
+    /// From now on, skips all data of this direction.
     #[inline(always)]
     pub fn ignore(&mut self) {
         self.phase = phase::IGNORE;

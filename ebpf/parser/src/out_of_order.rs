@@ -1,14 +1,14 @@
 //! The out-of-order buffer: segments that cannot be read yet are stored until the missing bytes have arrived.
 //!
 //! In the middle of a body, the bytes do not matter, and no segment is stored. In a head, or where frames begin, the
-//! bytes matter. The kernel puts a segment that is ahead into the socket's queue, and never shows it to the programs
-//! again. So the programs copy the segment in pieces, and read the pieces when all bytes before them have been read. A
-//! segment that arrives while another CPU is reading the connection is stored, too (see [`crate::serialisation`]). A
-//! connection has room for [`PIECES`] pieces, and a pod has a share of all pieces of the node ([`share_has_room`]). A
-//! connection that needs more pieces becomes opaque.
+//! bytes matter. If bytes are missing before a segment, the kernel puts the segment into the socket's queue, and never
+//! passes it to the programs again. So the programs copy the segment in pieces, and read the pieces when all bytes
+//! before them have been read. A segment that arrives while another CPU is reading the connection is stored, too (see
+//! [`crate::serialisation`]). A connection has room for [`PIECES`] pieces, and a pod has a share of all pieces of the
+//! node ([`share_has_room`]). A connection that needs more pieces becomes opaque.
 //!
 //! Several CPUs may store pieces at once: each CPU claims a place under the lock, copies its piece, and publishes the
-//! place. Only one CPU reads pieces, and frees them.
+//! place. Only one CPU at a time reads pieces, and frees them.
 
 use crate::{
     conn::Lock,
@@ -32,9 +32,10 @@ pub const MAX_PIECES: u32 = 4096;
 
 /// Returns whether a pod with `own` pieces may have one more, if all pods of the node together have `all`.
 ///
-/// A pod may have as many pieces as are free. So one pod alone gets half of the buffer. If n pods want all of it, each
-/// gets one part in n + 1, and one part stays free. So whatever other pods do, there is room for a pod that begins to
-/// need pieces. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+/// A pod may have as many pieces as are free. So one pod alone gets half of the buffer. If n pods want the whole
+/// buffer, each pod gets the fraction 1/(n + 1), and the same fraction stays free. So whatever other pods do, there is
+/// room for a pod that begins to need pieces. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
+/// packet switches", 1998.)
 #[inline(always)]
 pub fn share_has_room(own: u64, all: u64) -> bool {
     // Either counter may be below 0 for a moment, while several CPUs change it.
@@ -55,25 +56,25 @@ pub struct PieceKey {
 /// of 2 KiB.
 pub const EARLY_PIECES: u32 = 32;
 
-/// Maximum number of early pieces that are stored in the buffer of a new connection: the pieces of the packet that
-/// establishes the connection, and the pieces that arrived on other CPUs while it did so.
+/// Maximum number of pieces that arrived before their connection was established, and are moved to its out-of-order
+/// buffer: the pieces of the packet that establishes the connection, and the pieces that arrived on other CPUs at the
+/// same time.
 pub const ADOPTED_PIECES: u32 = 48;
 
 /// Maximum number of pieces, over all connections of a node, that arrived before their connections were established. A
-/// piece is needed until its packet has established the connection. If a piece is evicted, its connection becomes
-/// opaque.
+/// piece is needed until the connection is established. If a piece is evicted earlier, its connection becomes opaque.
 pub const MAX_EARLY_PIECES: u32 = 512;
 
 /// Maximum distance of a piece ahead of the first byte of a new connection, in bytes: a client sends no more before the
-/// server has answered. A piece farther ahead is left from an earlier connection with the same ends that was never
-/// established.
+/// server has answered. A piece farther ahead is left from an earlier connection with the same addresses and ports that
+/// was never established.
 pub const EARLY_REACH: u32 = 1 << 20;
 
 /// Key of a piece that arrived before its connection was established.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlyKey {
-    /// Both ends of the connection.
+    /// The addresses and ports of the connection.
     pub ends: Ends,
     /// The CPU on which the packet arrived at the listening socket, or [`MEANWHILE`].
     pub from: u32,
@@ -81,8 +82,8 @@ pub struct EarlyKey {
     pub index: u32,
 }
 
-/// Value of [`EarlyKey::from`] for a piece that arrived while another packet was establishing the connection. The
-/// pieces of the other packet have separate keys.
+/// Value of [`EarlyKey::from`] for a piece that arrived while a packet on another CPU was establishing the connection.
+/// The pieces of that packet have keys with the number of their CPU.
 pub const MEANWHILE: u32 = u32::MAX;
 
 /// The data of a piece, as plain words.
@@ -116,8 +117,8 @@ const FULL: u32 = u32::MAX;
 /// length.
 const THERE: u32 = 1 << 30;
 
-/// Result of a claim for a place. It is one word: for an enumeration, the verifier would follow one path for each
-/// variant.
+/// Result of claiming a place in the out-of-order buffer. The result is one word: for an enumeration, the verifier
+/// would follow one path for each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim(u32);
 
@@ -158,7 +159,8 @@ pub struct Stash {
     free: u32,
     /// Index of the place with the same first byte that the last search under the lock has found.
     same: u32,
-    /// `from` of the [`EarlyKey`] for the next piece that arrived before the connection was established.
+    /// [`EarlyKey::from`] of the next piece to be moved here from the data that arrived before the connection was
+    /// established.
     early_from: u32,
     early_index: u32,
     /// Sequence number up to which TCP had accepted the client's data when the number was last read.
@@ -253,15 +255,15 @@ impl Stash {
         unsafe { at.cast::<u64>().write_volatile(word) };
     }
 
-    /// Sets `from` of the keys of early pieces (see [`EarlyKey`]), and begins at index 0.
+    /// Begins to go through the pieces whose [`EarlyKey::from`] is `from`: the next index is 0.
     #[inline(always)]
     pub fn adopt_from(&mut self, from: u32) {
         set(&mut self.early_from, from);
         set(&mut self.early_index, 0);
     }
 
-    /// Sets `key` to the key of the next early piece (see [`EarlyKey`]). The values are read from memory, so that the
-    /// verifier follows one path for all of them.
+    /// Sets `key` to the key of the next piece that arrived before the connection was established (see [`EarlyKey`]).
+    /// The values are read from memory, so that the verifier follows one path for all of them.
     #[inline(always)]
     pub fn next_early(&mut self, key: &mut EarlyKey) {
         key.from = forget(&self.early_from);
@@ -305,8 +307,8 @@ impl Stash {
     }
 
     /// Returns true if bytes from `next` on are missing and will not arrive: TCP had accepted these bytes when its
-    /// progress was read, and the kernel does not show accepted bytes again. All other bytes that TCP had accepted have
-    /// been read, are stored, or are just being copied by the CPU that received them first.
+    /// progress was read, and the kernel does not pass accepted bytes to the programs again. All other bytes that TCP
+    /// had accepted have been read, are stored, or are just being copied by the CPU that received them first.
     #[inline(always)]
     pub fn misses(&mut self, next: u32) -> bool {
         // A FIN takes one sequence number, too, so a distance of 1 is no gap.

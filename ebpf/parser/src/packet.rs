@@ -1,6 +1,7 @@
-//! The environment of the parsers: a source of bytes, and a place to count.
+//! The environment of the parsers: a source of bytes, and the counters.
 //!
-//! In the kernel, these are a packet and a pod's counters. In a test, these are a slice and a ledger.
+//! In the kernel, the source is a packet, and the counters are those of a pod. In a test, the source is a slice, and
+//! the counters are in a ledger.
 
 use ebb_abi::Exclusion;
 
@@ -45,8 +46,9 @@ pub trait Meter {
     fn gauge(&mut self, gauge: Gauge, by: u64);
     /// Counts a rare event, one of [`ebb_abi::event`].
     fn note(&mut self, event: usize);
-    /// Adds to a field of a connection that other CPUs change, too. The addition is a barrier: the code after it sees
-    /// everything that another CPU did before the addition was visible to that CPU.
+    /// Adds to a field of a connection that other CPUs change, too. The addition is a full barrier. If two CPUs each
+    /// write, pass this barrier, and then read the field that the other CPU has written, at least one of them sees the
+    /// other's write.
     fn add(&self, cell: *mut u32, by: u32);
     /// Runs `change` while no other CPU changes the data that `lock` guards.
     ///

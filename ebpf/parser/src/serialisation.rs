@@ -1,13 +1,13 @@
 //! Ingress serialisation: one CPU at a time reads the data of a client.
 //!
-//! The kernel shows an arriving segment before it locks the socket. So two CPUs may get two segments of one connection
-//! at once: this happens on loopback, and between pods of one node. A parser has to read the segments one at a time. A
-//! CPU that arrives while another one is reading stores its segment in the out-of-order buffer (see
+//! The kernel runs the programs for an arriving segment before it locks the socket. So two CPUs may get two segments of
+//! one connection at once: this happens on loopback, and between pods of one node. A parser has to read the segments
+//! one at a time. A CPU that arrives while another one is reading stores its segment in the out-of-order buffer (see
 //! [`crate::out_of_order`]). A CPU enters before it handles a segment, and leaves after it has handled the segment. The
 //! CPU that leaves last checks whether the buffer has a segment that no CPU has looked at yet.
 //!
-//! A stored segment should be read before TCP accepts it, or the response may leave first. So a CPU that has stored a
-//! segment waits a moment, [`PATIENCE`], for the reading CPU before it leaves.
+//! A stored segment should be read before TCP accepts it. Otherwise the response may leave before its request is read.
+//! So a CPU that has stored a segment waits some microseconds ([`PATIENCE`]) for the reading CPU before it leaves.
 //!
 //! To enter takes one atomic add, and to leave takes another one. Each add is a barrier. If two CPUs leave at once, the
 //! later one sees that no CPU remains, and sees all segments that were stored before. If two CPUs enter at once,
@@ -34,8 +34,7 @@ pub struct Turn {
     kept: u32,
     /// 1 if a segment has been stored since a CPU last looked at the buffer.
     news: u32,
-    /// 1 if a segment could not be stored, or was never shown to the programs: the bytes after this segment cannot be
-    /// read.
+    /// 1 if a segment could not be stored, or the programs never saw it: the bytes after this segment cannot be read.
     lost: u32,
     /// Explicit padding, which keeps the next field of the connection aligned.
     reserved: u32,
@@ -85,8 +84,8 @@ impl Turn {
         set(&mut self.news, 1);
     }
 
-    /// Records that a segment is lost: it could not be stored, or was never shown to the programs. The parsers cannot
-    /// read the bytes after a lost segment.
+    /// Records that a segment is lost: it could not be stored, or the programs never saw it. The parsers cannot read
+    /// the bytes after a lost segment.
     #[inline(always)]
     pub fn lose(&mut self) {
         set(&mut self.lost, 1);
@@ -105,16 +104,16 @@ impl Turn {
         forget(&self.lost) != 0
     }
 
-    /// Must be called before this CPU reads the stored segments: all segments that were stored before this call are
-    /// visible after it.
+    /// Prepares to read the stored segments, and must be called first: all segments that were stored before this call
+    /// are visible after it.
     #[inline(always)]
     pub fn look<M: Meter>(&mut self, meter: &M) {
         set(&mut self.news, 0);
         meter.add(&raw mut self.looked, 1);
     }
 
-    /// Records that the out-of-order buffer is empty. `is_so` checks this again after a barrier, because another CPU
-    /// may just have stored a segment.
+    /// Records that the out-of-order buffer is empty. `is_so` checks after a barrier that the buffer is still empty,
+    /// because another CPU may just have stored a segment.
     #[inline(always)]
     pub fn keeps_nothing<M: Meter>(&mut self, meter: &M, is_so: impl FnOnce() -> bool) {
         set(&mut self.kept, 0);

@@ -1,27 +1,27 @@
 //! Maximum numbers of steps that the programs take in one run. The verifier limits these numbers, because it follows
 //! each step.
 
-/// Steps through a packet, on HTTP/1: lines, or parts of a body. Few packets need ten steps.
+/// Maximum number of steps through a packet, on HTTP/1: lines, or parts of a body. Few packets need ten steps.
 pub const HTTP1: usize = 8;
 
-/// Steps through a packet, on HTTP/2: frame heads, fields, or parts of a payload.
+/// Maximum number of steps through a packet, on HTTP/2: frame heads, fields, or parts of a payload.
 pub const HTTP2: usize = 16;
 
-/// Steps through a packet, with `bpf_loop`: one for each byte, and some to spare.
+/// Maximum number of steps through a packet, with `bpf_loop`: one for each byte, and some to spare.
 pub const LONG: u32 = 1 << 17;
 
-/// Steps through a piece of the out-of-order buffer, without `bpf_loop`.
+/// Maximum number of steps through a piece of the out-of-order buffer, without `bpf_loop`.
 pub const PIECE: usize = 8;
 
-/// Steps through a piece of the out-of-order buffer in each iteration of `bpf_loop`. Each iteration searches for the
-/// piece once.
+/// Maximum number of steps through a piece of the out-of-order buffer in each iteration of `bpf_loop`. Each iteration
+/// searches for the piece once.
 pub const PIECE_IN_A_LOOP: usize = 2;
 
-/// Steps through a typical head: its first line, four fields that matter, and its end.
+/// Number of steps through a typical head: its first line, four fields that matter, and its end.
 pub const HEAD: usize = 6;
 
-/// Pieces that are stored in the out-of-order buffer in one run of a program. A packet of 64 KiB has 32 pieces, and
-/// takes 16 runs.
+/// Maximum number of pieces that one run of a program stores in the out-of-order buffer. A packet of 64 KiB has 32
+/// pieces, and takes 16 runs.
 pub const PIECES: usize = 2;
 
 /// Maximum number of tail calls in a row: the kernel's `MAX_TAIL_CALL_CNT` in include/linux/bpf.h.

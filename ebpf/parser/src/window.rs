@@ -4,8 +4,8 @@
 //! read at a variable offset. It cannot be in per-CPU memory: another program on the same CPU can interrupt an egress
 //! program.
 
-/// Maximum number of bytes of an unfinished line that are kept for the next packet. A longer line is handled by these
-/// bytes only.
+/// Maximum number of bytes of an unfinished line that are kept for the next packet. If a line is longer, the parser
+/// examines only these bytes of it.
 pub const CARRY: u32 = 56;
 
 /// Maximum number of bytes that are loaded at once: a typical response head. Two loads cost more than one load of twice
@@ -59,9 +59,10 @@ pub struct Window {
     line_start: u32,
     /// Index after the last byte of the current line.
     line_end: u32,
-    /// Set of the first bytes of the lines that the caller wants (see `http1::fields`).
+    /// Set of the first bytes of the lines that the caller wants to read; all other lines are skipped (see
+    /// `http1::fields`).
     pub(crate) wanted: u32,
-    /// Index after the words that have been searched.
+    /// Index after the words that have been searched for the end of a line.
     searched: u32,
     /// The bytes. The field is public only for the load in the kernel; other code uses the methods.
     pub words: [u64; WORDS],

@@ -1,11 +1,11 @@
 //! Connections that were open before their cgroup was counted.
 //!
 //! The programs find such a connection by a packet that arrives on it, and count the connection from its next request
-//! on. If no data that arrives can be read, the connection becomes opaque. A connection is counted only if the pod is
-//! its server, not its client. If the rules name ports, the connection's local port must be one of them. If the rules
-//! name none, a socket must listen on the connection's local address, and the other end must not be in the same cgroup.
-//! `connections` does not see these connections close, because that callback has to be requested when a connection
-//! opens. `socket_release` sees them close (Linux 5.9).
+//! on. If no request can be recognised in the data that arrives, the connection becomes opaque. A connection is counted
+//! only if the pod is its server, not its client. If the rules name ports, the connection's local port must be one of
+//! them. If the rules name none, a socket must listen on the connection's local address, and the other end must not be
+//! in the same cgroup. The kernel does not call the program `connections` when such a connection closes: this call has
+//! to be requested when a connection opens. The program `socket_release` sees such a connection close (Linux 5.9).
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -71,8 +71,9 @@ pub fn mid_stream(context: &SkBuffContext) {
     serialisation::give_up(context, connection, &pod);
 }
 
-/// Decides by the first bytes of a packet whether the packet begins a request, the connection is opaque, or neither can
-/// be decided yet.
+/// Reads the first bytes of a packet on a connection that is being attached mid-stream. If they begin a request, the
+/// connection is counted from this packet on. If they show that the connection cannot be read, it becomes opaque.
+/// Otherwise a later packet decides.
 #[inline(always)]
 fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &mut Pod) {
     let segment = header.segment;
@@ -151,7 +152,7 @@ fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     let own = unsafe { &mut *connection };
     let lock = &raw mut own.lock;
     let first = pod.locked(lock, || {
-        // Another CPU may have opened the connection first.
+        // Another CPU may have begun to count this connection first.
         let first = !own.is_open();
         if first {
             own.open_late(slot, sent);
@@ -204,7 +205,7 @@ fn listens(context: &SkBuffContext, here: &Ends) -> bool {
     })
 }
 
-/// Returns whether the other end of a connection is in the same cgroup.
+/// Returns whether the other end of a connection is also in this cgroup.
 #[inline(always)]
 fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bool {
     let there = Ends {
@@ -219,7 +220,8 @@ fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bo
     })
 }
 
-/// Looks up the socket with these ends. Returns the result of `ask` for this socket, or `false` if there is no socket.
+/// Looks up the socket with the addresses and ports in `ends`. Returns the result of `ask` for this socket, or `false`
+/// if there is no such socket.
 #[inline(always)]
 fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> bool) -> bool {
     const IPV4_MAPPED: u32 = u32::to_be(0xffff);
@@ -244,7 +246,7 @@ fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> 
         };
         size_of::<Ipv6>()
     };
-    // SAFETY: the tuple is as the helper expects it; the socket that the helper returns is released below.
+    // SAFETY: the tuple has the layout that the helper expects; the socket that the helper returns is released below.
     let socket = unsafe {
         bpf_sk_lookup_tcp(
             context.as_ptr(),

@@ -2,17 +2,17 @@
 //!
 //! Data arrives before its connection is established in four cases: the client's last packet of the handshake was lost;
 //! the accept queue was full when that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client
-//! uses TCP Fast Open (RFC 7413), whose first packet carries data. The kernel shows a packet with early data only to
-//! the listening socket (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the programs
-//! store its data. A moment later, on the same CPU, the kernel establishes the connection, and the programs read the
-//! stored data as if it arrived at that moment (see [`drain`]). If the kernel never establishes the connection, the
-//! data is never read, and nothing is counted. If packets with early data arrive on two CPUs, one of them establishes
-//! the connection, and the kernel shows the other one again, to the new socket. So the pieces of each CPU have separate
-//! keys.
+//! uses TCP Fast Open (RFC 7413), whose first packet carries data. For a packet with early data, the kernel runs the
+//! programs only on the listening socket (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>).
+//! So the programs store its data. A moment later, on the same CPU, the kernel establishes the connection, and the
+//! programs read the stored data as if it arrived at that moment (see [`drain`]). If the kernel never establishes the
+//! connection, the data is never read, and nothing is counted. If packets with early data arrive on two CPUs, one
+//! packet establishes the connection, and the kernel runs the programs for the other packet once more, on the new
+//! socket. So the pieces that each CPU stores have separate keys.
 //!
-//! Data that arrives on another CPU while the kernel establishes the connection is stored, too. At that moment the
-//! kernel finds the new socket, but `connections` has not run for it yet. The kernel shows each of these packets only
-//! once, and there can be several.
+//! While the kernel establishes the connection, more data can arrive on other CPUs. At that moment the kernel finds the
+//! new socket, but the program `connections` has not run for it yet. So the programs store this data, too. The kernel
+//! runs the programs only once for each of these packets, and there can be several.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -123,8 +123,9 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
             return;
         }
         let first = header.segment.first_byte().wrapping_add(done);
-        // The word is written last, because another CPU may be reading the piece. The atomic add (to 0) is also the
-        // barrier between this write and the check whether the connection exists.
+        // The word with the sequence number and the length is written last, because another CPU may be reading the
+        // piece. The word was 0, so an atomic add can write it. The add is also the barrier between this write and the
+        // check whether the connection exists.
         // SAFETY: the pointer is to a value of the map.
         let about = unsafe { &raw mut (*piece)[ABOUT] };
         add(about, u64::from(first) << 32 | u64::from(length));
@@ -132,8 +133,8 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
     }
 }
 
-/// Moves the stored data to the out-of-order buffer of the new connection. Then `http1` reads the data. If the
-/// connection has changed to HTTP/2, `then` reads the rest.
+/// Moves the data that arrived before the connection was established to the out-of-order buffer of the new connection.
+/// Then `http1` reads the data. If the connection has changed to HTTP/2, `then` reads the rest.
 #[inline(always)]
 pub fn drain(
     context: &SockOpsContext,
@@ -177,14 +178,14 @@ pub fn drain(
             length: about as u32,
         };
         if place.length == 0 || place.first.wrapping_sub(own.requests.next) >= EARLY_REACH {
-            // Length 0: another CPU is storing the piece, and will see that the connection exists. Sequence number too
-            // far ahead: the piece is left from an earlier connection with the same ends. Both kinds of pieces are
-            // dropped.
+            // If the length is 0, another CPU is still storing the piece: that CPU will see that the connection exists,
+            // and read the packet itself. If the sequence number is too far ahead, the piece is left from an earlier
+            // connection with the same addresses and ports. In both cases the piece is dropped.
             let _ = EARLY.remove(key);
             continue;
         }
-        // Other CPUs store later segments in the out-of-order buffer at the same time. They claim the last free place,
-        // while this program claims places from the first one on. They may store this piece as well.
+        // At the same time, other CPUs may store later segments, or this same piece, in the out-of-order buffer. They
+        // claim free places from the last one down, while this program claims places from the first one up.
         // SAFETY: the pointer is to a value of the map.
         let piece = unsafe { &*piece };
         let lock = &raw mut kept.lock;
@@ -195,7 +196,8 @@ pub fn drain(
                 piece,
                 u64::from(BPF_NOEXIST),
             ) {
-                // The pod's share is not checked: only the handshake stores these pieces, and they are few.
+                // The pod's share of the out-of-order buffer is not checked here: only the handshake stores these
+                // pieces, and they are few.
                 Ok(()) => {
                     share.take();
                     kept.settle(index, place);
@@ -213,7 +215,8 @@ pub fn drain(
     }
     kept.next_early(&mut key);
     if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
-        // More pieces may have arrived than one run can move to the out-of-order buffer.
+        // One run cannot move all pieces that have arrived to the out-of-order buffer, so the connection becomes
+        // opaque.
         own.lose(&mut pod, event::NO_ROOM);
     }
     own.turn.put_aside();

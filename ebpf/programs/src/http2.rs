@@ -29,7 +29,7 @@ pub fn run(
     let Some(connection) = connection(header.socket) else {
         return;
     };
-    // SAFETY: socket storage lives as long as the socket; a lock guards what both directions write.
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
@@ -51,7 +51,7 @@ pub fn packet(
     let Some(http2) = http2(header.socket) else {
         return stop(context, side, connection, pod);
     };
-    // SAFETY: socket storage lives as long as the socket; a lock guards what both directions write.
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
     let http2 = unsafe { &mut *http2 };
     if side == Side::Responses {
         pod.sends(context, &mut http2.way(side).direction.stamp);
@@ -95,7 +95,7 @@ pub fn packet(
     stop(context, side, connection, pod);
 }
 
-/// Continues in the HTTP/2 program of this direction.
+/// Continues, by a tail call, in the HTTP/2 program for the direction of the packet.
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
     let program = match side {
@@ -131,6 +131,6 @@ pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut 
     let Some(http2) = make_http2(socket) else {
         return false;
     };
-    // SAFETY: socket storage lives as long as the socket; a lock guards what both directions write.
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
     unsafe { &mut *http2 }.take_over(side, connection, pod)
 }

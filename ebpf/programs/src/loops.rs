@@ -95,7 +95,8 @@ macro_rules! callback {
     ($name:ident, $connection:ty, $protocol:ident, $side:expr) => {
         #[inline(never)]
         extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
-            // SAFETY: `all` has passed this pointer, which outlives the loop.
+            // SAFETY: the pointer comes from the function `all`, and is to a value on its stack, which outlives the
+            // loop.
             let work = unsafe { &mut *work };
             // SAFETY: the pointer is to socket storage, which is valid while the program runs.
             let connection = unsafe { &mut *work.connection };

@@ -12,15 +12,15 @@
 #![allow(
     unreachable_pub,
     missing_docs,
-    reason = "a program, whose macros make public items"
+    reason = "this crate is a program, and its macros generate public items"
 )]
 #![expect(
     internal_features,
-    reason = "64-bit atomic adds on the BPF target are an intrinsic only"
+    reason = "on the BPF target, 64-bit atomic adds exist only as a compiler intrinsic"
 )]
 #![allow(
     clippy::redundant_closure,
-    reason = "a function handed over as it is becomes one of a parameter more, and Linux 7 refuses one of six"
+    reason = "a function passed without a closure is compiled with one more parameter, and Linux 7 rejects six"
 )]
 #![feature(asm_experimental_arch, core_intrinsics)]
 
@@ -90,8 +90,8 @@ pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
     1
 }
 
-/// Reads the data that arrived before the connection was established, without `bpf_loop`. If more than a typical head
-/// is stored, the connection becomes opaque.
+/// Reads the data that arrived before the connection was established, without `bpf_loop`. If the data is longer than a
+/// typical request head, the connection becomes opaque.
 #[sock_ops]
 pub fn handshake_read(context: SockOpsContext) -> u32 {
     handshake::drain(
@@ -254,6 +254,6 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // Not reachable: the verifier rejects a program with a reachable endless loop.
+    // The panic handler is never reached: the verifier rejects a program with a reachable endless loop.
     loop {}
 }

@@ -2,7 +2,7 @@
 
 #[expect(
     deprecated,
-    reason = "its successor, CGRP_STORAGE, needs Linux 6.2; this one is there from 4.19"
+    reason = "the map type CGROUP_STORAGE works from Linux 4.19 on; its successor, CGRP_STORAGE, needs Linux 6.2"
 )]
 use aya_ebpf::btf_maps::CgroupStorage;
 use aya_ebpf::{
@@ -38,7 +38,7 @@ pub static PODS: Array<PodCounters, { MAX_PODS as usize }, { BPF_F_MMAPABLE as u
 #[btf_map]
 pub static RULES: Array<PodRules, { MAX_PODS as usize }> = Array::new();
 
-/// The excluded paths. The value has no meaning.
+/// The paths that are excluded from counting. Only the keys matter; the values have no meaning.
 #[btf_map]
 pub static EXCLUSIONS: HashMap<Exclusion, u32, { MAX_EXCLUSIONS as usize }> = HashMap::new();
 
@@ -91,8 +91,8 @@ static CONNECTIONS: SkStorage<Conn> = SkStorage::new();
 #[btf_map]
 static HTTP2: SkStorage<Http2> = SkStorage::new();
 
-/// Sockets that were open before their cgroup was counted, and are not counted: they are not server connections. The
-/// value has no meaning.
+/// Sockets that were open before their cgroup was counted, and are not counted, because the pod is not the server of
+/// their connections. The value has no meaning.
 #[btf_map]
 static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
 
@@ -100,9 +100,9 @@ static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
 #[btf_map]
 static STASH: SkStorage<Stash> = SkStorage::new();
 
-/// The pieces of the out-of-order buffers. The kernel allocates all pieces when it creates the map. From Linux 6.1 on,
-/// a program that allocates at run time can rely on only one piece of this size, because the kernel refills its cache
-/// later (`bpf_mem_alloc`).
+/// The pieces of the out-of-order buffers. The kernel allocates the memory of all pieces when it creates the map.
+/// Allocation at run time would not be enough: from Linux 6.1 on, a program can rely on only one piece of this size,
+/// because the kernel refills its cache of free memory later (`bpf_mem_alloc`).
 #[btf_map]
 pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }> = HashMap::new();
 
@@ -118,7 +118,8 @@ pub fn connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     unsafe { (*connection).is_open() }.then_some(connection)
 }
 
-/// Creates the connection of a socket, filled with zeros. [`connection`] finds it only after it has been opened.
+/// Creates the state of a socket's connection, filled with zeros. [`connection`] returns this state only after it has
+/// been assigned to a pod.
 #[inline(always)]
 pub fn make_connection(socket: *mut bpf_sock) -> Option<*mut Conn> {
     create(&CONNECTIONS, socket)
@@ -160,7 +161,7 @@ fn create<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock) -> Option<*mut T
 
 #[inline(always)]
 fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> Option<*mut T> {
-    // The helper is called directly, because aya's typed getters accept a sock_addr context only.
+    // The helper `bpf_sk_storage_get` is called directly, because aya's typed getters accept a sock_addr context only.
     let map = core::ptr::from_ref(map).cast_mut();
     // SAFETY: the verifier checks the socket and the map.
     let pointer = unsafe {
@@ -190,7 +191,8 @@ pub fn make_stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
     create(&STASH, socket)
 }
 
-/// Continues in another program of the same direction. Returns only if the kernel's limit of 33 tail calls is reached.
+/// Continues, by a tail call, in another program of the same direction. Returns only if the kernel's limit of 33 tail
+/// calls is reached.
 #[inline(always)]
 pub fn go_on_in(context: &SkBuffContext, side: Side, program: u32) {
     // SAFETY: all programs of an array have the same type, and each program reads its state anew.

@@ -20,20 +20,21 @@ use crate::maps::{EVENTS, PODS, WAKES};
 /// The counters of a pod.
 pub struct Pod {
     cells: *mut PodCounters,
-    /// Points to the time at which TCP sent the current packet, ns. `None`, or a time of 0: the time is not known.
+    /// Points to the time at which TCP sent the current packet, ns. The time is not known if this is `None`, or if the
+    /// time is 0.
     stamp: Option<*const u64>,
 }
 
-/// Adds to a counter atomically. The order is relaxed, so that the add compiles to the instruction that every kernel
-/// has.
+/// Adds to a counter atomically. The memory order is relaxed, so that the add compiles to an instruction that every
+/// kernel supports.
 #[inline(always)]
 pub fn add(cell: *mut u64, by: u64) {
     // SAFETY: the callers pass a counter of a map value; the verifier has seen the lookup.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
 }
 
-/// Bounds an index with a mask: a power of two minus 1. The code is assembly: the compiler would remove the mask where
-/// it knows the bound already, but the verifier does not know that bound.
+/// Bounds an index with `MASK`, which is a power of two minus 1. The mask is applied in assembly: in plain Rust, the
+/// compiler would remove the mask wherever it has already found a bound, but the verifier does not find that bound.
 #[inline(always)]
 pub fn masked<const MASK: usize>(mut index: usize) -> usize {
     const { assert!((MASK + 1).is_power_of_two()) };
@@ -55,7 +56,7 @@ impl Pod {
             .map(|cells| Self { cells, stamp: None })
     }
 
-    /// Returns another handle to the same counters.
+    /// Returns a second handle to the counters of this pod.
     #[inline(always)]
     pub fn again(&self) -> Self {
         Self {
@@ -114,22 +115,22 @@ impl Pod {
         }
     }
 
-    /// Returns the sums over starts.
+    /// Returns the pod's sums over all request starts.
     #[inline(always)]
     fn starts(&mut self) -> *mut Sums {
-        // SAFETY: the callers use the pointer as `add` requires.
+        // SAFETY: the pointer is to a field of a map value. The callers use it only for `add`.
         unsafe { &raw mut (*self.cells).starts }
     }
 
-    /// Returns the sums over ends.
+    /// Returns the pod's sums over all request ends.
     #[inline(always)]
     fn ends(&mut self) -> *mut Sums {
-        // SAFETY: the callers use the pointer as `add` requires.
+        // SAFETY: the pointer is to a field of a map value. The callers use it only for `add`.
         unsafe { &raw mut (*self.cells).ends }
     }
 
-    /// Adds `count` ends. `count` must not be a multiple of 1 024, except 0: the lowest 10 bits of `area` would not
-    /// change.
+    /// Adds `count` request ends to the counters. `count` must be 0, or no multiple of 1 024: a multiple would not
+    /// change the lowest 10 bits of `area`, and readers would miss the change.
     #[inline(always)]
     fn add_ends(&mut self, way: usize, count: u64, now: u64) {
         let way = masked::<{ WAYS - 1 }>(way);
@@ -174,8 +175,8 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn end(&mut self, way: usize, count: u64, now: u64) {
-        // A multiple of 1 024 ends would look like no end in `area` (see `PodCounters`). So one end is added
-        // separately.
+        // A multiple of 1 024 ends would not change the lowest 10 bits of `area`, and a reader would miss it (see
+        // `PodCounters`). So one of the ends is added separately.
         let apart = u64::from(count != 0 && count & ADDED == 0);
         if apart != 0 {
             self.add_ends(way, apart, now);
@@ -217,7 +218,7 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn add(&self, cell: *mut u32, by: u32) {
-        // On x86 every atomic add is a full barrier.
+        // Callers need a full barrier here. On x86 every atomic add is a full barrier, even a relaxed one.
         // SAFETY: the pointer is to a field of a map value.
         unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(cell, by) };
     }

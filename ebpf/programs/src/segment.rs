@@ -15,7 +15,7 @@ use ebb_parser::{
 
 use crate::maps::{EXCLUSIONS, RULES};
 
-// IP protocol numbers of include/uapi/linux/in.h and in6.h. aya's bindings lack them.
+// IP protocol numbers of include/uapi/linux/in.h and in6.h. The bindings of aya do not have them.
 const TCP: u8 = 6;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -28,7 +28,7 @@ const VERSION: usize = 0;
 mod ipv4 {
     /// The protocol of the payload.
     pub(super) const PROTOCOL: usize = 9;
-    /// The source address; the destination address follows it.
+    /// The source address. The destination address follows the source address.
     pub(super) const ADDRESSES: usize = 12;
     /// The end of a header without options.
     pub(super) const END: usize = 20;
@@ -58,7 +58,7 @@ mod extension {
 
 /// Offsets in a TCP header, in bytes (RFC 9293, section 3.1).
 mod tcp {
-    /// The source port; the destination port follows it.
+    /// The source port. The destination port follows the source port.
     pub(super) const PORTS: usize = 0;
     /// The sequence number.
     pub(super) const SEQUENCE: usize = 4;
@@ -70,12 +70,12 @@ mod tcp {
     pub(super) const END: usize = 20;
 }
 
-/// Maximum number of IPv6 extension headers that are skipped. The kernel itself adds one to a packet longer than 64 KiB
-/// (BIG TCP, `ip6_xmit` in net/ipv6/ip6_output.c).
+/// Maximum number of IPv6 extension headers that are skipped. The kernel itself adds one extension header to a packet
+/// longer than 64 KiB (BIG TCP, `ip6_xmit` in net/ipv6/ip6_output.c).
 const EXTENSIONS: usize = 2;
 
-/// The fields of a packet's headers that the programs need. They are read from the packet directly: one helper call
-/// would cost more than all these reads.
+/// The fields of a packet's headers that the programs need. The fields are read from the packet directly: one helper
+/// call would cost more than all these reads.
 pub struct Header {
     /// The socket of the packet.
     pub socket: *mut bpf_sock,
@@ -190,9 +190,9 @@ pub struct Ruled<'a> {
 impl Packet for Ruled<'_> {
     #[inline(always)]
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
-        // Before Linux 6.8 the verifier learns no bound of a length from `!= 0`, and it loses the bounds of a number if
-        // a copy of the number is compared. So both numbers are bounded by instructions that the verifier follows and
-        // the compiler cannot remove.
+        // Before Linux 6.8 the verifier derives no bound of a length from a comparison `!= 0`, and it loses the bounds
+        // of a number if a copy of the number is compared. So `length` and `at` are bounded by instructions that the
+        // verifier can follow and the compiler cannot remove.
         let mut less = u64::from(length);
         let mut at = u64::from(at);
         // SAFETY: the instructions change two registers, and nothing else.

@@ -2,7 +2,7 @@
 //! [`ebb_parser::serialisation`].
 //!
 //! State that must survive a tail call is in the packet's control block (`cb` of `struct __sk_buff`). The control block
-//! is zero when the first program of a packet begins, and the kernel restores it after the last one
+//! is zero when the first program for a packet begins. After the last program, the kernel restores the earlier contents
 //! (`bpf_prog_run_save_cb` in include/linux/filter.h).
 
 use aya_ebpf::programs::SkBuffContext;

@@ -57,13 +57,13 @@ fn slot() -> u32 {
     unsafe { *SLOT.get_ptr_mut() as u32 }
 }
 
-/// Returns the addresses and ports of a connection. They are the same for an IPv4-mapped IPv6 socket and an IPv4
-/// socket.
+/// Returns the addresses and ports of a connection. An IPv4 address is returned as an IPv4-mapped IPv6 address, so the
+/// result does not depend on the kind of the socket.
 #[inline(always)]
 pub fn ends(context: &SockOpsContext) -> Ends {
     let mapped = u32::to_be(0xffff);
     let ops = context.ops;
-    // The verifier accepts no computed address into the context. So each field is read separately: otherwise the
+    // The verifier rejects a read of the context at a computed address. So each field is read separately: otherwise the
     // compiler would first choose between two addresses and then read.
     macro_rules! field {
         ($($field:tt)+) => {
@@ -97,8 +97,8 @@ pub fn ends(context: &SockOpsContext) -> Ends {
     }
 }
 
-/// Records a connection that was opened from inside the cgroup. The active end is established before the passive end:
-/// the active end has the SYN-ACK, and the passive end still waits for the ACK.
+/// Records a connection that was opened from inside the cgroup. The client's end of a connection is established first,
+/// when it gets the SYN-ACK. At that time the server's end is still waiting for the ACK.
 #[inline(always)]
 fn opened_from_here(context: &SockOpsContext) {
     let slot = slot();
@@ -185,8 +185,8 @@ fn closed(context: &SockOpsContext) {
     }
 }
 
-/// Handles a socket that its last owner releases. Closes a connection that was attached mid-stream: `connections` does
-/// not see these connections close.
+/// Handles the last release of a socket. Closes a connection that was attached mid-stream, because the program
+/// `connections` does not see such a connection close.
 #[inline(always)]
 pub fn released(context: &SockContext) {
     let Some(connection) = connection(context.sock) else {
@@ -200,7 +200,8 @@ pub fn released(context: &SockContext) {
 
 #[inline(always)]
 fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut Stash>) {
-    // SAFETY: socket storage lives as long as the socket; a lock guards what other CPUs change at the same time.
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the same
+    // time.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
@@ -208,7 +209,8 @@ fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut St
     pod.closed();
     last_byte(connection, &mut pod, false);
     if let Some(http2) = http2 {
-        // SAFETY: socket storage lives as long as the socket; a lock guards what other CPUs change at the same time.
+        // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the
+        // same time.
         unsafe { &mut *http2 }.finish(&mut pod);
     }
     out_of_order::clear(stash, &pod);

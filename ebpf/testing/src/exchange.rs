@@ -1,4 +1,4 @@
-//! A conversation written by hand, with the counts that are expected at every point of it.
+//! A conversation written by hand, with the counts that are expected after each of its messages.
 
 use std::{fmt::Debug, ops::Range};
 
@@ -11,8 +11,8 @@ use crate::{
     wire::Wire,
 };
 
-/// Time between two messages, ns. All segments of a message arrive at the same time. So the integral and the latencies
-/// must also be the same, however the message is cut.
+/// Time between two messages, ns. All segments of a message arrive at the same time. So the integral of requests in
+/// flight over time, and the latencies, must not depend on how the message is cut.
 const PAUSE: u64 = 3_000_000;
 
 /// Sequence numbers of the first byte from the client and of the first byte to the client. Both sequence numbers wrap

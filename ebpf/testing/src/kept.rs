@@ -1,6 +1,6 @@
-//! The out-of-order buffer, stored and read as in `ebpf/programs/src/out_of_order`.
+//! A model of the out-of-order buffer, stored and read as in `ebpf/programs/src/out_of_order`.
 //!
-//! In this model, one connection has all the memory, so only the limits of a connection apply.
+//! In this model, one connection has the memory of the whole node, so only the limits of a connection apply.
 
 use std::collections::HashMap;
 
@@ -70,8 +70,8 @@ impl Kept {
 }
 
 impl Kept {
-    /// Works like `store::store`. Returns whether the segment has been stored, or `None` if another run has to
-    /// continue.
+    /// Stores a segment, like `store::store` of the kernel programs. Returns whether the segment has been stored, or
+    /// `None` if another run of the program has to continue.
     fn store(&mut self, arrival: &mut Arrival<'_>) -> Option<bool> {
         let segment = arrival.segment;
         for _ in 0..steps::PIECES {
@@ -140,13 +140,14 @@ impl Wire {
         self.go_on(arrival);
     }
 
-    /// Works like `drain::drain_http1`, or like `drain_all_http1` on a new kernel.
+    /// Reads the out-of-order buffer on HTTP/1, like `drain::drain_http1`, or like `drain_all_http1` if the kernel has
+    /// `bpf_loop`.
     pub(crate) fn fill_http1(&mut self, mut arrival: Arrival<'_>) {
         if !self.take_to_look(&mut arrival) {
             return;
         }
         if self.conn.is(state::HTTP2) {
-            // The rest of the buffer is HTTP/2, and is read below.
+            // The rest of the buffer is HTTP/2. The code after this `if` reads it.
         } else if self.conn.turn.has_lost() {
             self.give_up_http1();
         } else {
@@ -170,7 +171,8 @@ impl Wire {
         self.give_up(arrival);
     }
 
-    /// Works like `drain::drain_http2`, or like `drain_all_http2` on a new kernel.
+    /// Reads the out-of-order buffer on HTTP/2, like `drain::drain_http2`, or like `drain_all_http2` if the kernel has
+    /// `bpf_loop`.
     pub(crate) fn fill_http2(&mut self, arrival: Arrival<'_>) {
         if let Some(http2) = &mut self.http2 {
             http2.requests.begin_packet();

@@ -19,7 +19,7 @@ pub struct Figures {
     pub started: u64,
     /// Number of requests ended, by the way in which they ended ([`ended`]).
     pub ended: [u64; ended::WAYS],
-    /// The term `a` of the integral, ns, wrapping.
+    /// The term `a` of the integral of requests in flight over time, ns, wrapping.
     pub area: u64,
     /// Gauge of HTTP/2 streams.
     pub http2: u64,
@@ -56,7 +56,8 @@ impl Figures {
         [self.http2, self.upgraded, self.opaque]
     }
 
-    /// Returns the integral from the first start up to the time `now`, ns, computed as in `ebb_agent::Reading`.
+    /// Returns the integral of requests in flight over time, from the first start up to the time `now`, ns, computed as
+    /// in `ebb_agent::Reading`.
     pub fn integral(&self, now: u64) -> i64 {
         (self.in_flight() as u64)
             .wrapping_mul(now)
@@ -95,8 +96,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The latest possible start of the clock: 1 000 s before the time at which the note of a stream has too few bits
-    /// for the clock. The sum of sixteen such times wraps, so many tests include wrapping.
+    /// The time at which the clock starts, ns, as late as possible: the note of an HTTP/2 stream has 60 bits for a
+    /// time, and the clock reaches this limit 1 000 s later. The sum of sixteen such times wraps, so many tests include
+    /// wrapping.
     const ORIGIN: u64 = (1 << 60) - 1_000_000_000_000;
 
     /// Returns a ledger without traffic, with its clock at [`Self::ORIGIN`].
@@ -138,7 +140,7 @@ impl Ledger {
     fn check(&self) {
         assert!(
             !self.locked.get(),
-            "counted under the lock: the kernel forbids helper calls there"
+            "a count changed under the lock: the kernel forbids helper calls there"
         );
         let figures = &self.figures;
         let in_flight = figures.in_flight();
@@ -146,13 +148,13 @@ impl Ledger {
         let special = figures.gauges().into_iter().fold(0, u64::saturating_add);
         assert!(
             special <= in_flight as u64,
-            "gauges above the {in_flight} in flight: {figures:?}"
+            "the gauges exceed the {in_flight} requests in flight: {figures:?}"
         );
         // A connection can be opaque on both protocols: the server has granted an upgrade to HTTP/2, the client does
         // not use it, and the server sends bytes that cannot be parsed.
         assert!(
             figures.upgraded <= 1 && figures.opaque <= 2,
-            "one connection, counted as several: {figures:?}"
+            "one connection counts as several in a gauge: {figures:?}"
         );
         assert!(
             self.integral() >= 0,
@@ -164,7 +166,7 @@ impl Ledger {
     fn check_time(&self, at: u64) {
         assert!(
             at.wrapping_sub(self.origin) <= self.elapsed(),
-            "{at} is not between the origin and now"
+            "the time {at} is not between the clock's origin and now"
         );
     }
 }
@@ -214,7 +216,7 @@ impl Meter for Ledger {
 
     #[expect(
         clippy::not_unsafe_ptr_arg_deref,
-        reason = "so the parsers call it; its cells are those of the connection they have"
+        reason = "the parsers call this safe method with fields of their own connection"
     )]
     fn add(&self, cell: *mut u32, by: u32) {
         // SAFETY: the pointer is to a field of the connection, which only this thread changes.
@@ -224,7 +226,7 @@ impl Meter for Ledger {
     fn locked<R>(&self, _lock: *mut Lock, change: impl FnOnce() -> R) -> R {
         assert!(
             !self.locked.replace(true),
-            "locked twice: the kernel would never go on"
+            "locked twice: the kernel would wait forever"
         );
         let result = change();
         self.locked.set(false);

@@ -36,7 +36,7 @@ impl Packet for Slice<'_> {
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
         assert!(
             at <= CARRY && (1..=LOAD).contains(&length),
-            "{length} bytes to {at}: refused in the kernel"
+            "the kernel would reject a copy of {length} bytes to {at}"
         );
         let from = (offset - HEADERS) as usize;
         let bytes = &self.0[from..from + length as usize];

@@ -80,13 +80,13 @@ impl Arrival<'_> {
 }
 
 impl Wire {
-    /// Opens a connection like `sockets::accepted`, on a new kernel. `first_in` and `first_out` are the sequence
-    /// numbers of the next bytes from the client and to the client.
+    /// Opens a connection like `sockets::accepted`, on a kernel with `bpf_loop`. `first_in` and `first_out` are the
+    /// sequence numbers of the next bytes from the client and to the client.
     pub fn open(first_in: u32, first_out: u32) -> Self {
         Self::open_on(Kernel::New, first_in, first_out)
     }
 
-    /// Opens a connection like `sockets::accepted`, on this kernel.
+    /// Opens a connection like `sockets::accepted`, on a kernel with the abilities `kernel`.
     pub fn open_on(kernel: Kernel, first_in: u32, first_out: u32) -> Self {
         let mut conn = Box::new(Conn::ZERO);
         conn.open_at(SLOT, first_in, first_out);
@@ -227,7 +227,7 @@ impl Wire {
     pub(crate) fn spend(budget: &mut usize) {
         *budget = budget
             .checked_sub(1)
-            .expect("more steps than there have been bytes");
+            .expect("the parser takes more steps than there are bytes");
     }
 
     /// Works like `traffic::run`.
@@ -361,7 +361,7 @@ impl Wire {
         assert_eq!(
             self.ledger.integral(),
             integral,
-            "nothing in flight, yet the integral grows"
+            "the integral grows although no request is in flight"
         );
     }
 }

@@ -13,12 +13,12 @@ use crate::json::Point;
 
 /// Length of the history, in seconds.
 const SPAN: u64 = 3600;
-/// Length of the fine ring, in seconds.
+/// Length of the fine ring (one point per two seconds), in seconds.
 const FINE: u64 = 120;
 /// Step of the fine ring, in seconds. Decisions are made every two seconds, and immediately when a burst begins. All
 /// decisions in one step are merged into one point.
 const FINE_STEP: u64 = 2;
-/// Step of the coarse ring, in seconds.
+/// Step of the coarse ring (points of older decisions), in seconds.
 const COARSE_STEP: u64 = 15;
 /// Maximum number of points of a workload.
 #[cfg(test)]
@@ -67,7 +67,7 @@ fn add(ring: &mut VecDeque<Point>, point: Point, step: u64) {
         return;
     }
     let flat = same(last, &point);
-    // Only the first and the last point of a period without changes are kept.
+    // Of a period without changes, only the first and the last point are kept.
     if flat
         && length > 1
         && ring

@@ -1,7 +1,7 @@
 //! The last decisions that differed from the decision before them.
 //!
-//! A decision is made every two seconds, and nearly all decisions are the same. People want to know what changed, and
-//! why. Entries are stored as data, and formatted when they are read.
+//! A decision is made every two seconds, and nearly all decisions equal the decision before them. People want to know
+//! what changed, and why. Entries are stored as data, and formatted when they are read.
 
 use std::{collections::VecDeque, mem::discriminant};
 
@@ -9,8 +9,8 @@ use ebb_autoscaler_core::{Decision, Reason};
 
 use crate::json::Line;
 
-/// Maximum number of entries. They cover some minutes of a workload whose decisions change often, or days of a steady
-/// workload.
+/// Maximum number of entries. The entries cover some minutes of a workload whose decisions change often, or days of a
+/// steady workload.
 const KEPT: usize = 16;
 
 #[derive(Clone, Copy, Debug)]

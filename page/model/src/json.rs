@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A word of a fixed set. It is owned only if it was parsed from JSON.
+/// A word of a fixed set. Its text is allocated only if the word was parsed from JSON.
 pub type Word = Cow<'static, str>;
 
 /// Identifies a workload.
@@ -12,14 +12,14 @@ pub type Word = Cow<'static, str>;
 pub struct Name {
     /// Namespace.
     pub namespace: String,
-    /// Kind. The API group can follow, to distinguish equal kinds of two groups: `Deployment.apps`.
+    /// Kind of the workload. The API group can follow, to distinguish equal kinds of two groups: `Deployment.apps`.
     pub kind: String,
     /// Name.
     pub name: String,
 }
 
 impl fmt::Display for Name {
-    /// Formats the name as in paths: `shop/Deployment/web`.
+    /// Formats the name of a workload as in URL paths: `shop/Deployment/web`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.namespace, self.kind, self.name)
     }
@@ -129,11 +129,11 @@ pub struct Workload {
     /// The missing information that prevents a scale-down of the workload. `None` if no information is missing.
     #[serde(default)]
     pub unknown: Option<Unknown>,
-    /// The last change of the workload's scale.
+    /// The last change of the workload's requested replicas.
     pub scaled: Option<Scaled>,
 }
 
-/// Missing information about a workload. As long as it is missing, the workload is not scaled down.
+/// Missing information about a workload. As long as the information is missing, the workload is not scaled down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// The kind of missing information, for programs: `facts`, `owners`, `unmeasured`, `window` or `metrics`.
@@ -143,7 +143,7 @@ pub struct Unknown {
 }
 
 impl Workload {
-    /// Returns the name of the workload, with the group after the kind.
+    /// Returns the name of the workload, with the API group after the kind.
     #[must_use]
     pub fn id(&self) -> Name {
         let kind = match &*self.group {
@@ -178,7 +178,7 @@ impl Unknown {
     }
 }
 
-/// A change of a workload's scale.
+/// A change of a workload's requested replicas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaled {
     /// Time of the change, in seconds since 1970.

@@ -18,9 +18,10 @@ pub struct Given<'a> {
 }
 
 impl Given<'_> {
-    /// Returns a row of the table of settings. `key` is the name of the annotation, including its group. `differs`
-    /// formats the setting in a configuration. If no annotation has this name, and the texts for the cluster's
-    /// configuration and for the defaults differ, the source is the cluster's configuration.
+    /// Returns a row of the table of settings: a setting and its source. `key` is the name of the annotation, including
+    /// its group. If the workload has this annotation, the annotation is the source. Otherwise `differs` formats the
+    /// setting once for the cluster's ConfigMap and once for the defaults. If the two texts differ, the ConfigMap is
+    /// the source, otherwise the default.
     fn row(
         &self,
         key: &'static str,
@@ -56,7 +57,11 @@ macro_rules! knative {
 pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
     let none = |_: &Config| String::new();
     let rps = settings.metric == Metric::Rps;
-    let unit = if rps { "requests/s" } else { "in flight" };
+    let unit = if rps {
+        "requests/s"
+    } else {
+        "requests in flight"
+    };
     let percent = |share: f64| format!("{} %", short(share * 100.0));
     let bound = |pods: u32| match pods {
         0 => "no limit".to_owned(),
@@ -70,7 +75,7 @@ pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
         ),
         given.row(
             knative!("target"),
-            format!("{} {unit} a pod", short(settings.total)),
+            format!("{} {unit} per pod", short(settings.total)),
             |config| {
                 (if rps {
                     config.rps_target
@@ -215,7 +220,10 @@ mod tests {
             let row = table.iter().find(|row| row.key == key).unwrap();
             (row.value.as_str(), &*row.from)
         };
-        assert_eq!(row("target"), ("10 in flight a pod", "annotation"));
+        assert_eq!(
+            row("target"),
+            ("10 requests in flight per pod", "annotation")
+        );
         assert_eq!(row("max-scale"), ("7", "annotation"));
         assert_eq!(row("window"), ("30s", "config"));
         assert_eq!(row("panic-window-percentage"), ("3s", "default"));

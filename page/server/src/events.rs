@@ -27,7 +27,8 @@ use crate::serve::{Page, Source};
 /// Interval between the rounds of a stream. In each round, the stream sends the changes since the last round. Decisions
 /// are made every two seconds, and in a burst at any time.
 const TELL_EVERY: Duration = Duration::from_millis(500);
-/// After this number of rounds without a change, a comment line is sent, so that a closed connection is noticed.
+/// After this number of rounds without a change, the stream sends a comment line. The write shows whether the viewer
+/// has closed the connection.
 const QUIET_ROUNDS: u32 = 20;
 /// Maximum number of workloads in the list. A person scrolls through fewer workloads. A stream stores at most a few
 /// hundred bytes per workload. `/v1/workloads` returns all workloads.
@@ -75,7 +76,7 @@ impl<'a> Row<'a> {
             requested_replicas: workload.requested_replicas,
             ready_replicas: workload.ready_replicas,
             desired_replicas: workload.desired_replicas,
-            // The value is rounded to one per cent, so that invisible changes are not sent.
+            // The utilization is rounded to one per cent, so that changes that no viewer can see are not sent.
             utilization: used.map(|(used, capacity)| (used / capacity * 100.0).round() / 100.0),
             in_flight: workload.in_flight,
             queued: workload.queued,
@@ -86,8 +87,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Streams the list: first all workloads, then the changes. The list is sent in pieces, so that no event is longer than
-/// a few hundred kilobytes.
+/// Streams the list of workloads: first all workloads, then the changes. The list is sent in pieces, so that no event
+/// is longer than a few hundred kilobytes.
 pub(crate) fn all<S: Source>(page: Page<S>, seat: OwnedSemaphorePermit) -> Answer {
     let mut list = List {
         page,
@@ -168,7 +169,8 @@ pub(crate) fn one<S: Source>(page: Page<S>, name: Name, seat: OwnedSemaphorePerm
     let mut last: Option<Detail> = None;
     events(seat, move || {
         let Some(detail) = page.detail(&name) else {
-            // The stream continues, because a workload with this name may be created again.
+            // The workload does not exist. The stream continues, because a workload with this name may be created
+            // again.
             let was = last.take();
             return Some(match was {
                 Some(_) => Next::Tell("gone", "{}".to_owned(), false),
@@ -204,7 +206,7 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
         add("decisions", serde_json::to_value(&now.decisions));
     }
     if now.history.last() != last.history.last() {
-        // The last point that was sent may have changed since then, so it is sent again.
+        // The last point of the history that was sent may have changed since then, so this point is sent again.
         let from = last.history.last().map_or(0, |point| point.t);
         let new: Vec<&Point> = now.history.iter().filter(|point| point.t >= from).collect();
         add("history", serde_json::to_value(new));
@@ -216,12 +218,12 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
 enum Next {
     /// An event: (its kind, its data, true if another event follows at once).
     Tell(&'static str, String, bool),
-    /// No event in this round.
+    /// No event is sent in this round.
     Quiet,
 }
 
-/// Returns a stream of events, which occupies `seat` until its reader disconnects. Each round calls `next`; `None` ends
-/// the stream.
+/// Returns a stream of events, which holds the permit `seat` until the viewer disconnects. Each round calls `next`;
+/// `None` ends the stream.
 fn events(
     seat: OwnedSemaphorePermit,
     next: impl FnMut() -> Option<Next> + Send + Sync + 'static,

@@ -12,7 +12,7 @@ const MOST: usize = 5_000;
 /// does not read its response keeps this much memory of the program in use.
 const BYTES: usize = 4 << 20;
 
-/// The part of the list that a client requests.
+/// The part of the list of workloads that a client requests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Part {
     limit: Option<usize>,
@@ -43,7 +43,7 @@ impl Part {
         Ok(part)
     }
 
-    /// Returns the response as JSON. `all` must be sorted by [token](token).
+    /// Returns the response as JSON. `all` must be ordered by the sort key of the workloads ([token](token)).
     pub(crate) fn json(&self, about: &About, all: &[Workload]) -> String {
         let begin = self.after.as_ref().map_or(0, |after| {
             all.partition_point(|workload| token(workload) <= *after)
@@ -98,7 +98,8 @@ mod tests {
         all
     }
 
-    /// Reads all parts. Returns (the workloads, the number of parts, the length of the longest part).
+    /// Reads all parts of the list of workloads. Returns (the workloads, the number of parts, the length of the longest
+    /// part).
     fn read(all: &[Workload], limit: &str) -> (Vec<Workload>, usize, usize) {
         let about = About {
             program: "test".into(),

@@ -74,7 +74,7 @@ pub struct Page<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     source: S,
-    /// The number of event streams that can still be opened.
+    /// One permit for each event stream that can still be opened.
     seats: Arc<Semaphore>,
     last: Mutex<Option<(Instant, Arc<Vec<Workload>>)>>,
 }
@@ -89,7 +89,7 @@ impl<S: Source> Page<S> {
         }))
     }
 
-    /// Takes the seat of an event stream. `None` if no seat is free.
+    /// Returns a permit for an event stream. `None` if the maximum number of event streams is open.
     fn seat(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.seats).try_acquire_owned().ok()
     }
@@ -106,8 +106,8 @@ impl<S: Source> Page<S> {
 
     /// Returns all workloads in the order of their names. The list is at most half a second old.
     pub(crate) fn workloads(&self) -> Arc<Vec<Workload>> {
-        // The lock is held while the workloads are read: one of many concurrent callers reads them, and the others get
-        // its result.
+        // The lock is held while the workloads are read. So one of many concurrent callers reads them, and the others
+        // wait and then use its result.
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((at, workloads)) if at.elapsed() < LOOK_EVERY => Arc::clone(workloads),

@@ -1,8 +1,7 @@
 //! Admission. It refuses objects in a namespace that does not exist or is being deleted, objects over a quota, and
 //! objects that are too large.
 //!
-//! Bias: of the real API server's admission rules, only those are checked on which tests depend. The maximum sizes are
-//! those of the real API server.
+//! Bias: only the admission rules that tests depend on are checked. The maximum sizes are those of the real API server.
 
 use serde_json::Value;
 

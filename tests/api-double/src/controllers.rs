@@ -335,7 +335,7 @@ fn kind(inner: &Inner, group: &str, plural: &str) -> Kind {
     inner
         .kinds
         .find(group, "v1", plural)
-        .expect("a kind every cluster has")
+        .expect("a built-in kind")
         .clone()
 }
 

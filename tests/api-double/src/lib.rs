@@ -11,7 +11,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a double is test code: they panic, so that the backtrace stays"
+    reason = "the double is test code: it panics, so that the backtrace stays"
 )]
 
 mod admission;
@@ -108,7 +108,7 @@ impl Double {
         format!("http://{}", self.address)
     }
 
-    /// A token with all rights.
+    /// Returns the bearer token of an administrator, who has all rights.
     #[must_use]
     pub fn admin_token(&self) -> &str {
         &self.admin

@@ -178,7 +178,7 @@ impl Inner {
             },
             "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
         });
-        // The key is new, so nothing can refuse it.
+        // The result is ignored: storing a new object does not fail.
         self.put(key, "ADDED", object).ok();
     }
 

@@ -99,6 +99,8 @@ pub(super) struct Empty {
 }
 
 impl Empty {
+    /// Attaches one empty program to each of the three attach points of `cgroup`.
+    ///
     /// # Errors
     /// If the kernel refuses: the process is not root, or `cgroup` is not a cgroup v2.
     pub(super) fn attach(cgroup: &Path) -> Result<Self> {

@@ -299,7 +299,7 @@ fn answer(stream: &mut TcpStream) -> Result<()> {
         };
         let text = String::from_utf8_lossy(&read[..head]).to_ascii_lowercase();
         if !text.starts_with("http/1.1 200") {
-            bail!("not every answer was good: {text}");
+            bail!("the status of a response was not 200: {text}");
         }
         let length = text
             .lines()

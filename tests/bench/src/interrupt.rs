@@ -27,8 +27,10 @@ pub(super) fn listen() -> Result<()> {
     Ok(())
 }
 
+/// Checks whether a signal has ended the bench.
+///
 /// # Errors
-/// If one of the recorded signals has arrived.
+/// If SIGINT, SIGTERM or SIGHUP has arrived.
 pub(super) fn check() -> Result<()> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         bail!("interrupted");

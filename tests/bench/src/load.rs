@@ -56,7 +56,7 @@ impl Load {
                 // Format of h2load's report: "requests: 7 total, 7 started, 7 done, 7 succeeded, 0 failed, 0 errored, 0
                 // timeout".
                 if !report.contains(" 0 failed, 0 errored, 0 timeout") {
-                    bail!("h2load: not every answer was good:\n{report}");
+                    bail!("h2load: some requests failed:\n{report}");
                 }
             }
         }
@@ -98,9 +98,10 @@ pub(super) fn wrk(
     arguments.push(&url);
     let report = client("wrk", &arguments)?;
     if report.contains("Socket errors") || report.contains("Non-2xx") {
-        bail!("wrk: not every answer was good:\n{report}");
+        bail!("wrk: some requests failed:\n{report}");
     }
-    Report::parse(&report).with_context(|| format!("wrk: a report of another form:\n{report}"))
+    Report::parse(&report)
+        .with_context(|| format!("wrk: the report has an unexpected form:\n{report}"))
 }
 
 fn client(program: &str, arguments: &[&str]) -> Result<String> {

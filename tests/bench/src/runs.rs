@@ -100,7 +100,7 @@ impl Hooks {
                 hook if hook == Hook::Ingress as u32 => &mut hooks.ingress,
                 hook if hook == Hook::Egress as u32 => &mut hooks.egress,
                 hook if hook == Hook::SockOps as u32 || hook == SOCK_RELEASE => &mut hooks.sock_ops,
-                other => bail!("a program on attach type {other}: nobody knows its load"),
+                other => bail!("unknown attach type {other} of a program on the cgroup"),
             };
             *hook = *hook + *runs;
         }

@@ -19,6 +19,8 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// Creates the cgroup and starts both servers in it.
+    ///
     /// # Panics
     /// If a server does not start.
     pub(super) fn new() -> Self {

@@ -50,8 +50,8 @@ pub(super) fn run(server: SocketAddr, way: Way, time: Duration) -> Result<()> {
             Way::Down => stream.read(&mut piece),
             Way::Up => stream.write(&piece),
         };
-        if moved.context("a body without end stalls")? == 0 {
-            bail!("a body without end has ended");
+        if moved.context("the endless body has stalled")? == 0 {
+            bail!("the endless body has ended");
         }
     }
     Ok(())

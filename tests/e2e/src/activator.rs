@@ -144,7 +144,7 @@ impl Activator {
     }
 
     /// Returns the value of a metric of one Service; 0 if the metric is missing. `further`: another label that the
-    /// metric must have; empty: none.
+    /// metric must have; empty if it needs no other label.
     #[must_use]
     pub fn metric(&self, name: &str, namespace: &str, service: &str, further: &str) -> f64 {
         let labels = [

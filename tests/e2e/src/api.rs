@@ -99,7 +99,7 @@ impl Api {
         }
     }
 
-    /// A kube client with the same credential, for watches.
+    /// Returns a client of the crate `kube` with the URL and token of this client, for watches.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
@@ -111,7 +111,7 @@ impl Api {
         &self.token
     }
 
-    /// Returns the text of a kubeconfig file with the same URL and token.
+    /// Returns the text of a kubeconfig file with the URL and token of this client.
     #[must_use]
     pub fn kubeconfig(&self) -> String {
         json!({

@@ -95,7 +95,7 @@ impl Autoscaler {
             let mut command = Command::new(program("ebb-autoscaler"));
             command
                 .env("KUBECONFIG", &kubeconfig)
-                // In a cluster, the Deployment sets these variables from the downward API.
+                // In a cluster, the Deployment sets `POD_NAMESPACE` and `POD_NAME` from the downward API.
                 .env("POD_NAMESPACE", SYSTEM)
                 .env("POD_NAME", &name)
                 .args(manifests::arguments("Deployment", "ebb-autoscaler"))

@@ -17,7 +17,7 @@ impl Tree {
     #[must_use]
     #[expect(
         clippy::new_without_default,
-        reason = "it makes a directory: not a value to default to"
+        reason = "`new` creates a directory, so the type must not implement `Default`"
     )]
     pub fn new() -> Self {
         let this = Self(TestCgroup::new());

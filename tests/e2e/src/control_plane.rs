@@ -71,7 +71,7 @@ impl ControlPlane {
         .arg(format!("--listen-client-urls={client}"))
         .arg(format!("--advertise-client-urls={client}"))
         .arg("--listen-peer-urls=http://127.0.0.1:0")
-        // etcd runs without fsync: a test's data need not survive a power failure.
+        // etcd runs without fsync, because tests do not depend on their data after a power failure.
         .arg("--unsafe-no-fsync");
         let etcd = start(folder.path(), "etcd", etcd);
         let mut this = Self {
@@ -135,8 +135,8 @@ impl ControlPlane {
             .arg(format!("--cert-dir={}", path("certificates")))
             .arg(format!("--secure-port={}", self.port))
             .arg(format!("--bind-address={}", Ipv4Addr::LOCALHOST))
-            // Without this option the API server looks for the default route, which the test run's own network does not
-            // have.
+            // Without `--advertise-address`, the API server looks for the default route, which the test run's private
+            // network does not have.
             .arg(format!("--advertise-address={MACHINE}"))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(format!(
@@ -178,7 +178,7 @@ impl ControlPlane {
             .arg(format!("--service-account-private-key-file={}", self.folder.path().join("accounts.key").display()))
             // Only the controllers that tests need: each further controller costs start-up time and memory.
             .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,namespace-controller,garbage-collector-controller,serviceaccount-controller,clusterrole-aggregation-controller,endpointslice-controller")
-            // Several objects are handled at a time, because tests create and delete objects within seconds.
+            // Each controller handles several objects at once, because tests create and delete objects within seconds.
             .args(["--concurrent-deployment-syncs=5", "--concurrent-replicaset-syncs=5"]);
         let mut scheduler = Command::new(self.programs.join("kube-scheduler"));
         scheduler.args(common);

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
-/// Time from the token's expiry to the issue of the valid token, s.
+/// Seconds between two times: the expiry of the expired token, and the issue of the valid token.
 const AGO: u64 = 3600;
 
 /// Returns the token `good` with earlier times: it expired an hour before `good` was issued. `key` is the API server's
@@ -20,7 +20,10 @@ pub(super) fn expired(good: &str, key: &KeyPair) -> String {
     let claims = good.split('.').nth(1).expect("a token with claims");
     let claims = BASE64.decode(claims).expect("claims in Base64");
     let mut claims: Value = serde_json::from_slice(&claims).expect("claims in JSON");
-    let ran_out = claims["iat"].as_u64().expect("when it was made out") - AGO;
+    let ran_out = claims["iat"]
+        .as_u64()
+        .expect("the issue time of the token (claim `iat`)")
+        - AGO;
     claims["exp"] = ran_out.into();
     for begin in ["iat", "nbf"] {
         claims[begin] = (ran_out - AGO).into();

@@ -144,8 +144,8 @@ impl Shared {
         }
     }
 
-    /// Copies the bytes of one direction of a connection. `answers`: whether the direction is from the server to the
-    /// client, which [`Mode::Late`] delays.
+    /// Copies the bytes of one direction of a connection. `answers`: true for the direction from the server to the
+    /// client. [`Mode::Late`] delays only this direction.
     async fn carry(
         &self,
         number: u64,
@@ -160,8 +160,8 @@ impl Shared {
                 let bytes = from.read(&mut chunk).await?;
                 chunk.truncate(bytes);
                 if bytes == 0 || sender.send((Instant::now(), chunk)).await.is_err() {
-                    // The connection ends only after all chunks in transit are written: dropping the sender ends
-                    // `write` after the last chunk.
+                    // The connection ends only after all chunks in transit are written: after the sender of the
+                    // channel is dropped, the future `write` ends with the last chunk.
                     drop(sender);
                     return std::future::pending::<std::io::Result<()>>().await;
                 }
@@ -193,7 +193,7 @@ impl Shared {
             std::future::pending::<()>().await;
         }
         let mut mode = self.mode.subscribe();
-        // The wait cannot fail: each connection keeps the sender of `mode` alive.
+        // The wait for a change of `mode` cannot fail: each connection keeps the sender of this channel alive.
         let _ = mode.wait_for(|mode| *mode != Mode::Silent).await;
         if *frozen_below.borrow_and_update() > number {
             std::future::pending::<()>().await;

@@ -44,7 +44,8 @@ pub fn are_own() -> bool {
 pub fn name(name: &str, address: IpAddr) {
     assert!(are_own(), "{WHERE} is the machine's");
     let mut file = OpenOptions::new().append(true).open(WHERE).expect("open");
-    // One write, because several tests may add a name at the same time: a `writeln!` to the file writes in parts.
+    // The line is written with one system call, because several tests may add a name at the same time. `writeln!`
+    // would write the line in parts.
     let line = format!("{address} {name}\n");
     file.write_all(line.as_bytes()).expect("write");
 }

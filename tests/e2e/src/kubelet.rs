@@ -190,7 +190,7 @@ impl Kubelet {
 impl Drop for Kubelet {
     fn drop(&mut self) {
         self.task.abort();
-        // When the task has ended, its background tasks have ended too, so no further pod is started.
+        // When the main task of the nodes has ended, its background tasks have ended too. So no further pod is started.
         runtime().block_on(&mut self.task).ok();
         // Dropping the pods kills their processes, so that the cgroup tree can be removed.
         self.shared.pods().clear();
@@ -410,7 +410,7 @@ async fn persist(api: Api, method: &'static str, path: String, body: Value) {
             }
             // 404 is no error: the object has been deleted already.
             Ok(Err(refused)) if refused.code != 404 => {
-                eprintln!("the API server refuses what a kubelet writes: {refused:?}");
+                eprintln!("the API server refused a write of the test's kubelet: {refused:?}");
                 return;
             }
             _ => return,

@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "fixtures are test code: they panic, so that the backtrace stays"
+    reason = "fixtures panic on an error, so that a failed test has a backtrace"
 )]
 
 mod activator;
@@ -95,7 +95,7 @@ pub(crate) fn start_process(command: Command) -> Process {
     let spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
     spawner
         .send((command, answer))
-        .expect("the thread that starts processes");
+        .expect("the thread that starts processes is running");
     started.recv().expect("a process")
 }
 
@@ -163,7 +163,7 @@ impl Cluster {
     #[must_use]
     #[expect(
         clippy::new_without_default,
-        reason = "it starts servers: not a value to default to"
+        reason = "`new` starts servers, so the type must not implement `Default`"
     )]
     pub fn new() -> Self {
         let back_end = match control_plane().filter(|_| back_end() == "real") {

@@ -23,7 +23,9 @@ pub fn file(name: &str) -> PathBuf {
 #[must_use]
 pub fn from(folder: &Path, name: &str) -> String {
     let folder = folder.canonicalize().expect("a folder");
-    let file = file(name).canonicalize().expect("a file of this project");
+    let file = file(name)
+        .canonicalize()
+        .expect("the file exists in this project");
     // One component of `folder` is the root directory; it needs no `../`.
     let up = "../".repeat(folder.components().count() - 1);
     let below = file.strip_prefix("/").expect("an absolute path");

@@ -64,7 +64,7 @@ pub async fn tls(
     tls_to(trust, from, ([127, 0, 0, 1], port).into()).await
 }
 
-/// Like `tls`, but to any address.
+/// Like [`tls`], but connects to the address `to` and not to 127.0.0.1.
 ///
 /// # Errors
 /// If the connection is aborted.
@@ -92,7 +92,7 @@ impl Line {
         Self::connect_to(trust, from, ([127, 0, 0, 1], port).into()).await
     }
 
-    /// Like `connect`, but to any address.
+    /// Like [`Line::connect`], but connects to the address `to` and not to 127.0.0.1.
     ///
     /// # Errors
     /// If the connection is aborted.
@@ -121,7 +121,7 @@ impl Line {
         self.post_to(ebb_contract::PATH, token, body).await
     }
 
-    /// Like `post`, but to another path.
+    /// Like [`Line::post`], but sends the request to this path.
     ///
     /// # Errors
     /// If the connection is aborted.

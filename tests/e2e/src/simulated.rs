@@ -344,7 +344,7 @@ async fn work(api: Api, mut asked: mpsc::UnboundedReceiver<Do>) {
                 && refused.code != 404
                 && refused.code != 409
             {
-                eprintln!("the API server refuses what a kubelet writes: {refused:?}");
+                eprintln!("the API server refused a write of the simulated kubelet: {refused:?}");
             }
         });
     }

@@ -50,7 +50,8 @@ fn with_110_pods() {
     let share = (cost::cpu(pid) - cpu) / begun.elapsed().as_secs_f64();
     let (own, resident) = (cost::own(pid), cost::resident(pid));
     note(format!(
-        "agent with {PODS} pods, idle: {:.2} % of a core, {own:.1} MiB of its own, {resident:.1} MiB resident",
+        "idle agent with {PODS} pods: {:.2} % of a core, {own:.1} MiB anonymous memory, \
+         {resident:.1} MiB resident memory",
         share * 100.0
     ));
     assert!(own < MEMORY, "{own} MiB");

@@ -33,10 +33,10 @@ const A_WHILE: Duration = Duration::from_secs(7);
 fn removed() {
     let world = shared();
     let app = world.app("opt-out", "web", 1, &[FAST, TEN]);
-    eventually("it is known", SOON, || app.view().is_object().then_some(()));
+    eventually("published", SOON, || app.view().is_object().then_some(()));
     let class = json!({"spec": {"template": {"metadata": {"annotations": {"autoscaling.knative.dev/class": null}}}}});
     world.api().merge(&app.path(), &class).unwrap();
-    eventually("it is not known any more", SOON, || {
+    eventually("the workload is no longer published", SOON, || {
         app.view().is_null().then_some(())
     });
     let traffic = app.traffic(40);
@@ -92,7 +92,7 @@ fn recommend() {
     traffic.set(35);
     let note = app.await_event("Recommended");
     assert!(note.starts_with("from 1 to "), "{note}");
-    eventually("it says what it would do", SOON, || {
+    eventually("the recommendation is published", SOON, || {
         let view = app.view();
         (view["mode"] == "recommend" && view["desired_replicas"].as_u64() >= Some(4)).then_some(())
     });

@@ -31,7 +31,7 @@ fn to_the_written_scale() {
         .into_iter()
         .map(|app| {
             app.await_serving(1);
-            eventually("a decision on the idle one", SOON, || {
+            eventually("the idle workload has one ready replica", SOON, || {
                 (app.view()["ready_replicas"] == 1).then_some(())
             });
             let traffic = app.traffic(AT_ONCE);
@@ -39,7 +39,7 @@ fn to_the_written_scale() {
             while app.replicas() < 2 {
                 assert!(
                     start.elapsed() < SOON,
-                    "no answer to a burst: {}",
+                    "the burst has not raised the replicas: {}",
                     app.view()
                 );
                 thread::sleep(Duration::from_millis(2));
@@ -54,7 +54,7 @@ fn to_the_written_scale() {
     times.sort();
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
     note(format!(
-        "burst to scale write: median {median:?}, worst {worst:?} of {}",
+        "time from the start of a burst to the write of the scale: median {median:?}, maximum {worst:?}, {} bursts",
         times.len()
     ));
     assert!(median < WITHIN, "{times:?}");

@@ -41,7 +41,7 @@ fn bad_is_refused_whole() {
     assert_eq!(
         target(),
         Some(35.0),
-        "what was in force stays, also what was good in the bad one"
+        "one invalid value must reject the whole ConfigMap: the previous settings stay in force"
     );
     world
         .api()

@@ -61,7 +61,7 @@ fn golden() {
     let rendered = rendered(&manifests::file("deploy/base"));
     assert!(
         file == rendered,
-        "{} is not what deploy/base renders to: run cargo xtask manifests",
+        "{} differs from the rendered deploy/base: run cargo xtask manifests",
         manifests::RENDERED
     );
 }

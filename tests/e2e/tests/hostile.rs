@@ -102,7 +102,7 @@ fn costs_nothing() {
     let strength = strength();
     let cluster = Cluster::large(ordinary(&strength));
     let double = cluster.as_double().expect("it is the double");
-    // `ACCOUNT` allows activators, so that the autoscaler watches Services too.
+    // The option `ACCOUNT` names the activators' service account. With it, the autoscaler watches Services too.
     let options = [ACCOUNT, "--lease-duration", LEASE];
     let mut replicas = ["first", "second"].map(|name| {
         let replica = Autoscaler::launch(&cluster, name, &options);
@@ -134,7 +134,7 @@ fn costs_nothing() {
         let decided = decided(&replicas[0]);
         (decided == strength.workloads).then_some(())
     });
-    // In this time, the windows of the ordinary workloads fill.
+    // During this pause, the windows of the ordinary workloads are filled.
     thread::sleep(Duration::from_secs(10));
     let (mut calm, mut under) = (Vec::new(), Vec::new());
     let (mut calm_takes_over, mut under_takes_over) = (Duration::ZERO, Duration::ZERO);
@@ -154,12 +154,13 @@ fn costs_nothing() {
         if last {
             let most = most_asked(&cluster.audit()[asked..]);
             note(format!(
-                "hostile namespace, asked most of the API server: {most}"
+                "hostile namespace, most frequent requests to the API server: {most}"
             ));
             under_takes_over = fail_over(&mut replicas);
         }
         double.unseed(&seeded);
-        // The autoscaler processes the deletions now, so that they do not affect the next quiet phase.
+        // The test waits until the autoscaler has processed the deletions, so that they do not affect the next quiet
+        // phase.
         settle(&replicas[0], strength.workloads);
     }
     let ratios = [
@@ -180,7 +181,7 @@ fn costs_nothing() {
             |shown| shown.report_p99,
         ),
         ratio(
-            "report to decision in the autoscaler, mean",
+            "mean time in the autoscaler from report to decision",
             &calm,
             &under,
             1e3,
@@ -209,17 +210,18 @@ fn costs_nothing() {
         under_takes_over.as_secs_f64(),
     );
     note(format!(
-        "hostile namespace, fail-over: {before:.1} s before, {during:.1} s during"
+        "hostile namespace, time without a leader at a fail-over: {before:.1} s without the hostile \
+         objects, {during:.1} s with them"
     ));
     // A candidate checks the lease at intervals of 1/5 × 2/3 × 6 s = 0.8 s, so the durations of two fail-overs can
     // differ by this time.
     let step = 0.8;
     assert!(
         during <= before * AT_MOST + step,
-        "fail-over: {before} s, {during} s"
+        "time without a leader: {before} s without the hostile objects, {during} s with them"
     );
     // Durations are compared only in phases of a minute. In a shorter phase, the arrival of thousands of new objects
-    // dominates them. The size of a scrape is valid in short phases too.
+    // dominates the durations. The size of a scrape is compared in all phases.
     let [times @ .., size] = ratios;
     let times = times.into_iter().flatten().filter(|_| full());
     let over: Vec<_> = times.chain(size).collect();
@@ -257,7 +259,8 @@ fn ratio(
     let (before, during) = (calm[calm.len() / 2], under[under.len() / 2]);
     let worst = calm[calm.len() - 1];
     let line = format!(
-        "hostile namespace, {what}: {:.2} {unit} before (at most {:.2}), {:.2} during: {:.2} times",
+        "hostile namespace, {what}: median {:.2} {unit} without the hostile objects (maximum {:.2}), {:.2} with them, \
+         ratio {:.2}",
         before * scale,
         worst * scale,
         during * scale,

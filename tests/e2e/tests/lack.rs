@@ -47,7 +47,7 @@ fn old_kernel() {
     old_kernel_in(&shared());
 }
 
-/// Runs, on this cluster, the test of a kernel that is too old.
+/// Starts an agent in this cluster on a kernel that reports too old a version, and checks how the agent reports this.
 pub(crate) fn old_kernel_in(world: &World) {
     says(world, &OLD, "KernelTooOld", "needs Linux 5.10");
 }

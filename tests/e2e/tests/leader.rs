@@ -31,15 +31,18 @@ fn killed_under_load() {
         .unwrap();
     assert!(
         desired.abs_diff(before) <= 1,
-        "its windows are warm: {desired} after {before}"
+        "the standby's windows must be filled: it desires {desired} replicas, the leader desired {before}"
     );
     while !standby.is_leading() {
-        assert!(app.replicas() >= before, "scaled down while nobody led");
+        assert!(
+            app.replicas() >= before,
+            "the workload was scaled down while no replica was the leader"
+        );
         // The leader renews the lease, and candidates check the lease, at intervals of 2/15 of the lease duration. So a
         // candidate must lead before 3/2 of the lease duration are over.
         assert!(
             killed.elapsed() < LEASE * 3 / 2,
-            "nobody leads after {:?}",
+            "no replica is the leader after {:?}",
             killed.elapsed()
         );
         thread::sleep(Duration::from_millis(50));
@@ -51,7 +54,8 @@ fn killed_under_load() {
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();
     note(format!(
-        "leader killed: the standby leads after {took:?} (lease {LEASE:?}), desired {desired} after {before}"
+        "leader killed: the standby leads after {took:?} (lease duration {LEASE:?}); desired replicas {before} \
+         before, {desired} after"
     ));
 }
 

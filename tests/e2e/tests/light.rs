@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::world::FAST;
 
-/// The window of [`FAST`].
+/// The stable window of workloads with the annotation [`FAST`].
 pub(crate) const WINDOW: Duration = Duration::from_secs(6);
 /// The length of a window's buckets. The oldest bucket of a window is only partly filled.
 pub(crate) const BUCKET: Duration = Duration::from_secs(1);
-/// The concurrency that one pod carries with the target of [`crate::world::TEN`].
+/// Requests in flight that one pod carries with the annotation [`crate::world::TEN`]: 70 % of the target of 10.
 pub(crate) const CARRIES: f64 = 7.0;
-/// The share of a load that the autoscaler knows with certainty. Before the autoscaler fills in values of a missing
-/// report, the report may be 0.5 s late. In this time, 0.5 s of the window of 6 s (8 %) seem to be without load.
+/// The share of a load that the autoscaler certainly measures. A report may be 0.5 s late before the autoscaler fills
+/// in values for it. Until then, 0.5 s of the window of 6 s (8 %) seem to be without load.
 const EXACT: f64 = 0.9;
 
 /// Returns the minimum number of pods that a load requires, at the time `ended` after its end. The average over the
@@ -46,12 +46,12 @@ impl Light {
         Self::on(Cluster::new())
     }
 
-    /// Like `new`, but on an existing cluster.
+    /// Starts simulated agents and one autoscaler replica, which leads, on an existing cluster.
     pub(crate) fn on(cluster: Cluster) -> Self {
         Self::with(cluster, &["first"])
     }
 
-    /// Like `on`, but with these autoscaler replicas; the first one leads.
+    /// Starts simulated agents and these autoscaler replicas on an existing cluster. The first replica leads.
     pub(crate) fn with(cluster: Cluster, replicas: &[&str]) -> Self {
         let replicas: Vec<_> = replicas
             .iter()
@@ -97,7 +97,7 @@ impl Light {
     /// Waits until this number of a Deployment's pods is ready.
     #[track_caller]
     pub(crate) fn await_ready(&self, namespace: &str, name: &str, pods: usize) {
-        let what = format!("{pods} pods of {namespace}/{name} ready");
+        let what = format!("{pods} pods of {namespace}/{name} are ready");
         eventually(&what, SOON, || {
             (self.nodes.ready(namespace, name) == pods).then_some(())
         });
@@ -113,7 +113,7 @@ impl Light {
     /// Waits until a Deployment requests this number of replicas.
     #[track_caller]
     pub(crate) fn await_replicas(&self, namespace: &str, name: &str, within: Duration, pods: u64) {
-        let what = format!("{namespace}/{name} asked to have {pods} pods");
+        let what = format!("{namespace}/{name} requests {pods} replicas");
         eventually(&what, within, || {
             (self.replicas_of(namespace, name) == pods).then_some(())
         });

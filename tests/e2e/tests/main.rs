@@ -9,7 +9,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests panic, so that the backtrace stays"
+    reason = "tests panic on an error, so that a failed test has a backtrace"
 )]
 
 mod agent;
@@ -62,10 +62,10 @@ fn main() -> ExitCode {
         if pins.is_ok()
             && let Err(error) = hosts::own()
         {
-            ebb_fixtures::note(format!("no names of the test run's own: {error}"));
+            ebb_fixtures::note(format!("the test run has no private host names: {error}"));
         }
         let network = match network::enter() {
-            Ok(()) => "a network of its own".to_owned(),
+            Ok(()) => "a private network".to_owned(),
             Err(error) => format!("the machine's network ({error})"),
         };
         let which = match (agents::is_real(), pins) {
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
             (Err(why), _) => format!("a stand-in for ebb-agent ({why})"),
         };
         ebb_fixtures::note(format!(
-            "back end: {} control plane, {which}, {network}",
+            "the tests run with: {} control plane, {which}, {network}",
             back_end()
         ));
     }

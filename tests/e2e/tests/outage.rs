@@ -33,11 +33,14 @@ fn away_and_back() {
     let gone = Instant::now();
     while gone.elapsed() < away {
         let (status, _) = world.replica().get("/healthz").expect("it answers");
-        assert_eq!(status, 200, "no reason to be restarted");
+        assert_eq!(
+            status, 200,
+            "an outage of the API server must not make the autoscaler unhealthy"
+        );
         assert_eq!(
             world.replica().get("/readyz").map(|(status, _)| status),
             Some(200),
-            "agents go on reporting"
+            "the autoscaler must stay ready, because agents still report"
         );
         for agent in &world.agents {
             let status = agent.get("/healthz").map(|(status, _)| status);
@@ -45,7 +48,10 @@ fn away_and_back() {
         }
         thread::sleep(Duration::from_millis(500));
     }
-    assert!(!world.replica().is_leading(), "it stepped down in time");
+    assert!(
+        !world.replica().is_leading(),
+        "the autoscaler must stop leading when it cannot renew its lease"
+    );
     world.cluster.come_up();
     world.replica().await_leading();
     // The test observes the replicas for 10 s: a window of 6 s + two decision intervals of 2 s each.
@@ -59,6 +65,6 @@ fn away_and_back() {
     traffic.set(0);
     app.await_replicas(SOON, |replicas| replicas == 1);
     note(format!(
-        "API server away for {away:?}: {before} pods before and after"
+        "API server unreachable for {away:?}: {before} replicas before, at most 1 more or fewer afterwards"
     ));
 }

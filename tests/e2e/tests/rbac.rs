@@ -33,10 +33,10 @@ const ACCOUNTS: [&str; 3] = ["ebb-agent", "ebb-autoscaler", "ebb-activator"];
 /// The manifests that define the permissions.
 const ROLES: [&str; 2] = [manifests::RENDERED, "deploy/components/activator/rbac.yaml"];
 
-/// Permissions that the test need not use, because their use takes too long or does not appear in the audit log:
-/// account, verb, resource.
+/// Permissions that the test does not have to use, because their use takes too long or does not appear in the audit
+/// log: account, verb, resource.
 const SELDOM: [(&str, &str, &str); 3] = [
-    // The agent patches an Event that repeats, at the earliest a minute after the first.
+    // The agent patches an Event when the Event repeats, at the earliest a minute after it was created.
     ("ebb-agent", "patch", "events.k8s.io/events"),
     // A server-side apply of a new object needs this permission, but the audit log records the request as a patch.
     (
@@ -44,7 +44,7 @@ const SELDOM: [(&str, &str, &str); 3] = [
         "create",
         "discovery.k8s.io/endpointslices",
     ),
-    // Only OpenShift requires this permission.
+    // Only OpenShift requires the permission for `endpointslices/restricted`.
     (
         "ebb-autoscaler",
         "create",
@@ -229,7 +229,7 @@ fn in_the_path(world: &World) {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "rights-path"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
     }));
-    eventually("an activator in the path", SOON, || {
+    eventually("an activator is in the request path", SOON, || {
         (app.view()["path_confirmed"] == true).then_some(())
     });
     drop(app);

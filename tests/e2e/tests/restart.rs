@@ -57,7 +57,10 @@ fn loses_nothing() {
         .map(|pod| (pod.name.clone(), pod.requests()))
         .collect();
     let served: u64 = pods.iter().map(|(_, requests)| requests).sum();
-    assert_eq!(served, answered, "the servers and the clients agree");
+    assert_eq!(
+        served, answered,
+        "the servers' counts must equal the number of answers at the clients"
+    );
     for (name, requests) in &pods {
         // The agent also counts the test's own request for the server's count. The server's count excludes this
         // request.
@@ -79,7 +82,7 @@ fn loses_nothing() {
         });
     }
     note(format!(
-        "agents killed {} times under load: {answered} requests, all counted once",
+        "agents killed {} times under load: each of {answered} requests was counted once",
         RESTARTS * world.agents.len()
     ));
 }

@@ -47,7 +47,7 @@ fn from_one_to_many_and_back() {
     traffic.assert_all_ok();
     app.await_event("ScaledDown");
     note(format!(
-        "1 → {steady} → 1: {} requests, all answered",
+        "scaled from 1 to {steady} replicas and back to 1: {} requests, all answered",
         traffic.outcome().answered
     ));
 }
@@ -86,7 +86,9 @@ fn each_revision_by_its_own_share() {
     let (many, few) = (old.await_steady(4..=6), new.await_steady(2..=3));
     to_old.assert_all_ok();
     to_new.assert_all_ok();
-    note(format!("70/30 split of 50 clients: {many} and {few} pods"));
+    note(format!(
+        "50 clients, 70 % on the old revision and 30 % on the new one: {many} and {few} replicas"
+    ));
 }
 
 /// Two of about five pods answer long requests. When the short requests end, exactly the pods without long requests
@@ -106,7 +108,7 @@ fn pods_in_use_stay() {
         Traffic::new(move || chosen.clone(), LONG, LONG_REQUEST)
     };
     long.set(LONG);
-    eventually("the long requests in flight", SOON, || {
+    eventually("the long requests are in flight", SOON, || {
         (app.view()["in_flight"].as_u64() >= Some((FIVE + LONG) as u64 * 3 / 4)).then_some(())
     });
     short.set(0);
@@ -121,7 +123,7 @@ fn pods_in_use_stay() {
     });
     assert!(
         long.outcome().answered == 0,
-        "the long requests ended after {:?}: they were to last longer",
+        "the long requests ended within {:?}, before the pods were checked",
         begun.elapsed()
     );
     long.set(0);
@@ -129,7 +131,7 @@ fn pods_in_use_stay() {
     short.assert_all_ok();
     long.assert_all_ok();
     note(format!(
-        "pods in use stayed: {} long requests on 2 of {most} pods, none cut",
+        "the scale-down removed only idle pods: {} long requests on 2 of {most} pods, none aborted",
         long.outcome().answered,
     ));
 }

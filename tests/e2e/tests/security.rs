@@ -76,25 +76,25 @@ fn only_agents() {
     assert_eq!(
         status(&world, Some("nonsense"), &empty),
         401,
-        "no token of this cluster's"
+        "the text is not a token of this cluster"
     );
     let other_audience = api.token(SYSTEM, "ebb-agent", None, None);
     assert_eq!(
         status(&world, Some(&other_audience), &empty),
         401,
-        "made out for somebody else"
+        "the token is for another audience"
     );
     let somebody = api.token(SYSTEM, "somebody", audience, None);
     assert_eq!(
         status(&world, Some(&somebody), &empty),
         403,
-        "another account's"
+        "the token is of another service account"
     );
     let unbound = api.token(SYSTEM, "ebb-agent", audience, None);
     assert_eq!(
         status(&world, Some(&unbound), &empty),
         403,
-        "of nobody's pod"
+        "the token is not bound to a pod"
     );
     let pod = api
         .get(&path("v1", "Pod", SYSTEM, "ebb-agent-node-a"))
@@ -130,7 +130,7 @@ fn own_pods() {
     let pod = pods
         .iter()
         .find(|pod| pod.namespace == "foreign")
-        .expect("a pod of this test");
+        .expect("a running pod of this test");
     // `other` is the node on which the pod does not run.
     let other = world
         .kubelet
@@ -246,7 +246,7 @@ fn ten_thousand_connections() {
         .unwrap();
     assert!(turned_away > 9_000.0, "{turned_away}");
     note(format!(
-        "{} connections of one stranger: {turned_away} turned away, agents unharmed",
+        "{} unauthenticated connections from one address: {turned_away} rejected, the agents' reports still arrive",
         crowd.len()
     ));
 }

@@ -40,14 +40,14 @@ fn never_shrinks() {
         .expect("an agent");
     let unheard = pods(agent.node()) as u64;
     agent.silence();
-    eventually("its pods are missed", SOON, || {
+    eventually("the metrics of the silent node are stale", SOON, || {
         (app.view()["pods_without_metrics"].as_u64() >= Some(unheard)).then_some(())
     });
     // The workload may grow, but must not shrink.
     app.assert_within(most..=u64::MAX, silence);
     let during = app.replicas();
     agent.restart();
-    eventually("nobody silent", SOON, || {
+    eventually("all pods have current metrics", SOON, || {
         (app.view()["pods_without_metrics"] == 0).then_some(())
     });
     // After the agent's restart, the load ends, and the workload is scaled down.
@@ -55,6 +55,6 @@ fn never_shrinks() {
     app.await_replicas(SOON, |replicas| replicas == 1);
     traffic.assert_all_ok();
     note(format!(
-        "a node with {unheard} of {most} pods silent for {silence:?} under load: {during} pods kept"
+        "no reports from a node with {unheard} of {most} pods for {silence:?} under load: {during} replicas kept"
     ));
 }

@@ -56,7 +56,7 @@ fn large_cluster() {
             let uids = on_node.remove(&node).unwrap();
             #[allow(
                 clippy::async_yields_async,
-                reason = "the task's handle is what is wanted"
+                reason = "the caller keeps the task's handle and does not wait for the task"
             )]
             let task = block_on(async {
                 tokio::spawn(agent(number, node, token, uids, trust, port, sent))
@@ -69,7 +69,7 @@ fn large_cluster() {
         thread::sleep(SECOND);
         (sent.load(Ordering::Relaxed) - before >= nodes as u64 * 9 / 10).then_some(())
     });
-    // In this time, the windows fill and all connections are established.
+    // During this pause, the windows are filled and all connections are established.
     thread::sleep(Duration::from_secs(if full() { 70 } else { 10 }));
     let (cpu, reports, begun, buckets) = (
         cost::cpu(replica.pid()),
@@ -89,10 +89,13 @@ fn large_cluster() {
         .iter()
         .filter(|view| view["desired_replicas"].is_u64())
         .count();
-    assert_eq!(decided, workloads, "all are decided on");
+    assert_eq!(
+        decided, workloads,
+        "the autoscaler has decided for all workloads"
+    );
     note(format!(
-        "{nodes} agents with {PODS_ON_A_NODE} pods, {workloads} workloads, {rate:.0} reports/s: {:.0} % of a core, {memory:.0} MiB, \
-         99 % of reports in the windows and decided on within {:.1} ms",
+        "autoscaler with {workloads} workloads and {nodes} agents of {PODS_ON_A_NODE} pods, {rate:.0} reports/s: \
+         {:.0} % of a core, {memory:.0} MiB; 99 % of the reports are processed, with their decisions, within {:.1} ms",
         share * 100.0,
         p99 * 1e3,
     ));

@@ -16,7 +16,7 @@ pub(crate) const NODES: &[Need] = &[Need::Cgroup];
 /// Annotation for windows of 6 s, the shortest that Ebb allows, so that tests take little time.
 pub(crate) const FAST: (&str, &str) = ("autoscaling.knative.dev/window", "6s");
 /// Annotation for a target of 10 requests in flight per pod. At the default utilization of 70 %, the autoscaler aims at
-/// 7.
+/// 7 requests per pod.
 pub(crate) const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
 /// The duration of each request that [`App::traffic`] sends.
 pub(crate) const REQUEST: Duration = Duration::from_millis(200);
@@ -50,12 +50,12 @@ impl World {
         Self::with(replicas, &[])
     }
 
-    /// Like `new`, but with these options of the autoscaler.
+    /// Starts a cluster with these autoscaler replicas and command-line options. The first replica leads.
     pub(crate) fn with(replicas: &[&str], options: &[&str]) -> Self {
         Self::before(replicas, options, |_| ())
     }
 
-    /// Like `with`, but the replicas start after `prepare` has changed the cluster.
+    /// Like [`Self::with`], but the autoscaler replicas start only after `prepare` has changed the cluster.
     pub(crate) fn before(
         replicas: &[&str],
         options: &[&str],
@@ -109,7 +109,7 @@ impl World {
         app
     }
 
-    /// Like `app`, but does not wait until the pods serve.
+    /// Creates a namespace with a Deployment, and does not wait until the pods serve.
     pub(crate) fn deploy(
         &self,
         namespace: &str,
@@ -187,7 +187,10 @@ impl App<'_> {
     #[track_caller]
     pub(crate) fn await_serving(&self, pods: usize) {
         let endpoints = self.world.kubelet.endpoints(&self.namespace, &self.name);
-        let what = format!("{pods} pods of {}/{} serving", self.namespace, self.name);
+        let what = format!(
+            "{pods} pods of {}/{} are in the endpoints",
+            self.namespace, self.name
+        );
         eventually(&what, SOON, || (endpoints().len() == pods).then_some(()));
     }
 

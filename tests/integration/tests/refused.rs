@@ -37,15 +37,22 @@ pub(crate) fn assert_refused(command: Command, refused: &Refused<'_>) {
         .lines()
         .filter(|line| line.to_lowercase().contains("error"))
         .collect();
-    assert_eq!(errors.len(), 1, "{shown}: one line of error: {stderr}");
+    assert_eq!(
+        errors.len(),
+        1,
+        "{shown}: exactly one line must contain an error: {stderr}"
+    );
     // clap names a missing argument only on the lines after the error, so for exit code 2 the whole output is searched.
     let text = if refused.code == 2 { stderr } else { errors[0] };
     for name in refused.names {
-        assert!(text.contains(name), "{shown}: {name} not named: {stderr}");
+        assert!(
+            text.contains(name),
+            "{shown}: the error does not name {name}: {stderr}"
+        );
     }
     let left: Vec<_> = dead_runs()
         .into_iter()
         .filter(|run| !before.contains(run))
         .collect();
-    assert_eq!(left, Vec::<String>::new(), "{shown}: left behind");
+    assert_eq!(left, Vec::<String>::new(), "{shown}: cgroups left behind");
 }

@@ -29,7 +29,11 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
         .enable_all()
         .build()
         .expect("a runtime")
-        .block_on(async { timeout(ENDS_WITHIN, work).await.expect("it does not end") })
+        .block_on(async {
+            timeout(ENDS_WITHIN, work)
+                .await
+                .expect("the exchange takes too long")
+        })
 }
 
 /// One connection. The connection closes when the last clone of this handle is dropped.

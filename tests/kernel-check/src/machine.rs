@@ -62,7 +62,8 @@ pub(super) fn as_first_process<T>(work: impl FnOnce() -> T) -> Result<()> {
 
 /// Enters a private network namespace with a loopback device. This is for a machine that also runs other programs.
 pub(super) fn network_of_our_own() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET).context("no network namespace (it takes root)")?;
+    unshare(CloneFlags::CLONE_NEWNET)
+        .context("cannot create a network namespace (requires root)")?;
     netlink::loopback_up().context("the loopback device cannot be switched on")
 }
 

@@ -1,6 +1,6 @@
 //! `ebb-kernel-check`: the condensed exactness suite that `cargo xtask kernels` runs on other kernels.
 //!
-//! It is a static program that a test machine runs as its first process. It mounts file systems and runs the checks.
+//! A test machine runs this program as its first process. The program mounts file systems and runs the checks.
 //! Two other programs are in the same folder: `ebb-sample`, the server whose count is the oracle, and
 //! `ebb-test-scripted`. The checks load the kernel programs once, through the agent's library. They cover what may
 //! differ between kernels: whether the verifier accepts the programs, and in which order and shape packets and events
@@ -14,7 +14,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests that are a program: they panic, so that the backtrace stays"
+    reason = "this program is a test: it panics, so that the backtrace stays"
 )]
 
 mod checks;
@@ -32,7 +32,7 @@ use libtest_mimic::{Arguments, ColorSetting, Completion, Trial};
 /// The name of the environment variable that selects checks: only checks whose names contain its value are run.
 const ONLY: &str = "EBB_CHECK";
 
-/// A feature that this kernel, or the configuration of the machine, lacks: the check is skipped.
+/// The reason why a check is skipped: a feature that the kernel or the configuration of the machine lacks.
 struct Lacks(String);
 
 /// The result of a check: completed or skipped. A failed check panics.
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         },
         _ => {
             eprintln!(
-                "this is the first process of a test machine: see cargo xtask kernels --help"
+                "ebb-kernel-check runs as the first process of a test machine: see cargo xtask kernels --help"
             );
             ExitCode::from(2)
         }

@@ -74,7 +74,7 @@ impl Netem {
 impl Drop for Netem {
     fn drop(&mut self) {
         if let Err(error) = request(DELETE_QDISC, 0, &to_loopback()) {
-            eprintln!("netem cannot be taken away: {error}");
+            eprintln!("cannot remove netem from the loopback device: {error}");
         }
     }
 }

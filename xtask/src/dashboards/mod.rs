@@ -97,7 +97,8 @@ fn variable(name: &str, label: &str, query: &str, several: bool) -> Value {
         "datasource": panel::source(),
         "query": {"query": query, "refId": "A"},
         "definition": query,
-        // 2: the values are queried again when the time range changes, because workloads are created and deleted.
+        // With `refresh` 2, Grafana queries the values again when the time range changes, because workloads are created
+        // and deleted.
         "refresh": 2, "sort": 1, "multi": several, "includeAll": several,
     });
     if several {

@@ -32,7 +32,7 @@ pub(super) fn dashboard() -> Dashboard {
             ("Now", now()),
             ("Traffic and pods", traffic()),
             ("Workloads", vec![workloads()]),
-            ("At zero and in a burst: the activator", activator()),
+            ("The activator, at zero and in a burst", activator()),
             ("Counting and deciding", machinery()),
             ("Resources of Ebb", cost()),
         ],
@@ -62,7 +62,7 @@ fn now() -> Vec<Panel> {
         Panel::number(
             "Saved against peak",
             "percentunit",
-            "Share of replicas saved in the time shown, compared with every workload running its peak of that time throughout.",
+            "Share of replicas saved in the time shown, compared with every workload running its peak of replicas all the time.",
             concat!(
                 "1 - sum(avg_over_time(",
                 once!("requested_replicas"),
@@ -121,7 +121,7 @@ fn traffic() -> Vec<Panel> {
         Panel::lines(
             "Concurrency",
             "short",
-            "Exact mean of the ten busiest workloads, from the kernel's integral.",
+            "Exact mean concurrency of the ten busiest workloads, from the time integral in the kernel.",
         )
         .query(
             "{{namespace}}/{{workload}}",
@@ -180,7 +180,7 @@ fn machinery() -> Vec<Panel> {
     vec![
         Panel::lines("Counted pods", "short", "Pods that opted in, by their state at the agents; and nodes on which no request is counted.")
             .query("{{state}}", "sum by (state) (ebb_agent_pods)")
-            .query("nodes that do not count", "count(ebb_agent_counting == 0) or vector(0)"),
+            .query("nodes that do not count requests", "count(ebb_agent_counting == 0) or vector(0)"),
         Panel::lines("Reports", "reqps", "Reports of agents, by outcome.")
             .query("accepted", "sum(rate(ebb_autoscaler_reports_total{outcome=\"accepted\"}[$__rate_interval]))")
             .query("{{outcome}} (at the agent)", "sum by (outcome) (rate(ebb_agent_reports_total[$__rate_interval]))"),
@@ -205,7 +205,7 @@ fn cost() -> Vec<Panel> {
         Panel::lines(
             "CPU",
             "short",
-            "CPU cores in use, by program. Without the time of the kernel programs.",
+            "CPU cores in use, by program. The time of the kernel programs is not included.",
         )
         .query(
             "{{job}}",

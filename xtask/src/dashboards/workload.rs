@@ -24,10 +24,10 @@ pub(super) fn dashboard() -> Dashboard {
         links: vec![link("All workloads", "ebb-overview")],
         rows: vec![
             ("Now", now()),
-            ("Why it has these replicas", scaling()),
+            ("Reasons for the number of replicas", scaling()),
             ("What its clients see", clients()),
             ("Its pods", pods()),
-            ("At zero and in a burst: the activator", activator()),
+            ("The activator, at zero and in a burst", activator()),
         ],
     }
 }
@@ -87,7 +87,7 @@ fn now() -> Vec<Panel> {
         ),
         number(
             "Target per pod",
-            "Concurrency, or requests per second, that each pod is meant to have.",
+            "Target concurrency, or requests per second, of each pod.",
             "target_per_pod",
         ),
         number(
@@ -103,7 +103,7 @@ fn now() -> Vec<Panel> {
         .bad_above(1.0),
         number(
             "Not scaled",
-            "1 if it is not scaled: invalid configuration, or a conflicting autoscaler. Its Events say which.",
+            "1 if the workload is not scaled: invalid configuration, or a conflicting autoscaler. Events on the workload say which.",
             "not_scaled",
         )
         .bad_above(1.0),
@@ -180,7 +180,7 @@ fn clients() -> Vec<Panel> {
 
 fn pods() -> Vec<Panel> {
     vec![
-        Panel::lines("Concurrency", "short", "Exact mean of each pod.")
+        Panel::lines("Concurrency", "short", "Exact mean concurrency of each pod.")
             .query("{{pod}}", &format!("sum by (pod) (rate(ebb_pod_in_flight_seconds_total{{{ITS_PODS}}}[$__rate_interval]))")),
         Panel::lines("Protocols", "short", "Requests in flight, by protocol. Opaque: connections that cannot be read, one request each.")
             .query("{{protocol}}", &format!("sum by (protocol) (ebb_pod_requests_in_flight{{{ITS_PODS}}})"))
@@ -196,7 +196,7 @@ fn activator() -> Vec<Panel> {
             .query("queued", &format!("sum(ebb_activator_queued_requests{{{ITS_PORTS}}})"))
             .query("activator in the request path", &format!("max(ebb_activator_in_path{{{ITS_PORTS}}})"))
             .shaded("activator in the request path", "orange"),
-        Panel::lines("Time in the queue", "s", "Mean: of all queued requests. Cold start, 90 %: nine of ten first requests at zero pods waited at most this time.")
+        Panel::lines("Time in the queue", "s", "Mean: mean time of all queued requests. Cold start, 90 %: nine of ten first requests at zero pods waited at most this time.")
             .query("mean", &format!("sum(increase(ebb_activator_queued_seconds_total{{{ITS_PORTS}}}[$__range])) / (sum(increase(ebb_activator_queued_total{{{ITS_PORTS}}}[$__range])) > 0)"))
             .query("cold start, 90 %", &format!("histogram_quantile(0.9, sum by (le) (increase(ebb_activator_cold_start_seconds_bucket{{{ITS_PORTS}}}[$__range])))")),
         Panel::lines("Answered, refused", "reqps", "Requests that went through the activators.")

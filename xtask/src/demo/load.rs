@@ -64,7 +64,7 @@ fn load(url: &str, clients: usize, more: &(dyn Fn(usize) -> bool + Sync)) -> Out
                 Ok(outcome) => all.add(outcome),
                 Err(_) => all
                     .failures
-                    .push("a client of the demo itself failed".to_owned()),
+                    .push("a client thread of the demo panicked".to_owned()),
             }
         }
     });

@@ -28,7 +28,7 @@ use crate::{
     say, setup,
 };
 
-/// Watch a service go 0 → 1 → N → 0 under a scripted load (a minute and a half once built)
+/// Watch a service scale 0 → 1 → N → 0 under a scripted load (takes a minute and a half after the build)
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder for timeline.csv, timeline.svg and the logs
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     say::begin("running ebb on the sample server under a scripted load");
     script::announce();
     let played = script::play(&root, &workspace.bin_dir(), &args.dir)?;
-    say::done("the load has been played", start.elapsed());
+    say::done("all phases of the load are complete", start.elapsed());
 
     let csv = args.dir.join("timeline.csv");
     let svg = args.dir.join("timeline.svg");
@@ -73,7 +73,7 @@ fn build(workspace: &Workspace) -> Result<()> {
     exec::run(&mut workspace.cargo([
         "build",
         "--bins",
-        // Without the feature `png` of `ebb simulate`, which needs 45 more crates.
+        // The demo does not need the feature `png` of `ebb simulate`, which requires 45 more crates.
         "--no-default-features",
         "--package",
         "ebb",

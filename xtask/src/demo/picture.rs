@@ -83,7 +83,7 @@ fn draw_header(area: &Area<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The form of a series in the legend.
+/// The mark that represents a series in the legend.
 enum Mark {
     Fill,
     Line,

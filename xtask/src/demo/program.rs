@@ -135,7 +135,7 @@ impl<'a> Program<'a> {
                     .lines()
                     .rfind(|line| !line.trim().is_empty())
                     .unwrap_or_default();
-                bail!("ebb run ended by itself: {last} (all of it: {})", self.log)
+                bail!("ebb run ended by itself: {last} (full log: {})", self.log)
             }
         }
     }
@@ -154,7 +154,7 @@ impl<'a> Program<'a> {
             thread::sleep(LOOK_EVERY);
         }
         bail!(
-            "ebb run was asked to end and did not within {} s",
+            "ebb run did not end within {} s after SIGTERM",
             ENDS_WITHIN.as_secs()
         )
     }

@@ -45,11 +45,11 @@ pub(super) struct Phase {
 }
 
 enum Length {
-    /// This number of seconds.
+    /// The phase lasts this number of seconds.
     For(u64),
-    /// One request, however long it takes.
+    /// The phase lasts until one request is answered, however long this takes.
     OneRequest,
-    /// Until there is no replica.
+    /// The phase lasts until there is no replica.
     UntilZero,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn announce() {
         "target {TARGET} requests in flight per replica; {HANDLER_MS} ms a response, {START_MS} ms to start a replica"
     ));
     say::note(&format!(
-        "shorter than the defaults, so that you need not wait: window {WINDOW} (60s), grace period {GRACE} (30s)"
+        "stable window {WINDOW} (default 60s), grace period {GRACE} (default 30s): shorter, so that the demo is short"
     ));
 }
 
@@ -171,7 +171,7 @@ impl Phase {
         match self.length {
             Length::For(seconds) if self.clients == 0 => format!("no request for {seconds} s"),
             Length::For(seconds) => format!("{} clients for {seconds} s", self.clients),
-            Length::OneRequest => "the first, while there is no replica".to_owned(),
+            Length::OneRequest => "the first request, while there is no replica".to_owned(),
             Length::UntilZero => "no request until there is no replica".to_owned(),
         }
     }
@@ -214,7 +214,7 @@ fn beside(
             }
         }
         load.join()
-            .map_err(|_| anyhow::anyhow!("the load of the demo itself failed"))
+            .map_err(|_| anyhow::anyhow!("the thread that sends the requests panicked"))
     })
 }
 
@@ -229,7 +229,7 @@ fn until_zero(program: &Program<'_>, timeline: &mut Timeline) -> Result<()> {
         }
     }
     bail!(
-        "there still were replicas {} s after the last request",
+        "replicas were still running {} s after the last request",
         BACK_WITHIN.as_secs()
     )
 }
@@ -238,7 +238,7 @@ fn take_in(timeline: &mut Timeline, event: Event) {
     match &event {
         Event::Decision(decision) => say::note(&progress(decision)),
         Event::ColdStart(cold) => say::note(&format!(
-            "woken by a request: {:.0} ms, of which Ebb added {:.1} ms",
+            "cold start: the request waited {:.0} ms; Ebb added {:.1} ms of this",
             cold.waited_ms, cold.added_ms
         )),
         Event::Replica {

@@ -2,7 +2,7 @@
 
 use super::timeline::Timeline;
 
-/// Whether a value holds before or after its time.
+/// Whether a value holds in the interval that ends at its time, or from its time on.
 #[derive(Clone, Copy)]
 pub(super) enum Holds {
     /// A mean holds over the interval that ends at its time.

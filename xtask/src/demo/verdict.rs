@@ -44,7 +44,7 @@ impl Verdict {
             Some(cold) => check(
                 woken == Some(1),
                 format!(
-                    "1: the first request waited {:.0} ms for {}: {:.0} ms were the replica's own start, {:.1} ms Ebb",
+                    "1: the first request waited {:.0} ms for {}: {:.0} ms for its start, {:.1} ms added by Ebb",
                     cold.waited_ms,
                     replicas(woken),
                     cold.start_ms,
@@ -63,7 +63,7 @@ impl Verdict {
         let end = timeline.decisions.last().map(|decision| decision.replicas);
         check(end == Some(0), format!("0: {} at the end", replicas(end)));
         let first = failures.first().map_or_else(String::new, |failure| {
-            format!("; the first other: {failure}")
+            format!("; the first failure: {failure}")
         });
         let good = requests - failures.len();
         check(
@@ -116,7 +116,7 @@ mod tests {
         let mut played = sample::played();
         played.outcomes[3].failures.push("status 503".to_owned());
         let text = Verdict::of(&played).to_string();
-        assert!(text.contains("the first other: status 503"), "{text}");
+        assert!(text.contains("the first failure: status 503"), "{text}");
 
         let mut played = sample::played();
         played.timeline.decisions.last_mut().unwrap().replicas = 1;

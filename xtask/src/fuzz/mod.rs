@@ -26,7 +26,7 @@ pub(crate) use round::Round;
 /// Fuzz the parsers; findings are kept in fuzz/artifacts
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these targets; all of them if none is named
+    /// Targets to fuzz; all targets if none is given
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// Time for each target
@@ -54,7 +54,7 @@ pub(crate) fn fuzz(workspace: &Workspace, wanted: &[String], seconds: u64) -> Re
     let mut targets = targets(workspace)?;
     if let Some(unknown) = wanted.iter().find(|name| !targets.contains(name)) {
         bail!(
-            "target {unknown}: there is none of this name, only {}",
+            "unknown target {unknown}; the targets are {}",
             targets.join(", ")
         );
     }

@@ -51,7 +51,7 @@ impl Round {
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-max_len={LONGEST}"))
             .arg(format!("-timeout={ONE_INPUT}"))
-            // The `/` at the end makes the prefix a folder.
+            // libFuzzer takes the prefix as a folder only if it ends with `/`.
             .arg(format!("-artifact_prefix={}/", self.findings.display()));
         let ran = exec::watched(
             &format!("fuzzing {} for {seconds} s", self.name),
@@ -76,7 +76,7 @@ impl fmt::Display for Round {
         };
         write!(
             formatter,
-            "{}: found {}; to see it again: {} {}; once it is understood, keep it in fuzz/found/{}",
+            "{}: finding: {}; to reproduce it: {} {}; after the fix, keep the file in fuzz/found/{}",
             self.name,
             found.display(),
             self.program.display(),

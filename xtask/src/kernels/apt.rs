@@ -40,7 +40,7 @@ impl<'a> Apt<'a> {
             create(&folder.join(below))?;
         }
         // An empty status file: for this apt, no package is installed.
-        fs::write(folder.join("status"), "").context("the list of what is installed")?;
+        fs::write(folder.join("status"), "").context("cannot write apt's status file")?;
         Ok(Self {
             release,
             folder: folder.to_owned(),

@@ -38,7 +38,8 @@ pub(super) struct Finished {
     pub(super) took: Duration,
 }
 
-/// Boots a kernel and waits until the machine ends. The output is kept in `folder`.
+/// Boots a kernel on an emulated machine and waits until the machine switches itself off. The output is kept in
+/// `folder`.
 pub(super) fn boot(
     kernel: &Kernel,
     initramfs: &Path,

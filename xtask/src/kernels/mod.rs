@@ -28,13 +28,13 @@ pub(crate) use self::{
 /// Boot other kernels and check that the programs load and count there
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Kernels to check; all of them if none is named
+    /// Kernels to check; all kernels if none is given
     #[arg(value_name = "VERSION", value_parser = release)]
     versions: Vec<&'static Release>,
-    /// Fetch Debian's newest packages of them, instead of using those fetched before
+    /// Fetch Debian's newest packages of these kernels, instead of using the packages in the cache
     #[arg(long)]
     update: bool,
-    /// Only the checks whose names contain this, and the first, which loads the programs
+    /// Run only the checks with this text in their names, and always the first check, which loads the programs
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Args {
 fn release(version: &str) -> Result<&'static Release, String> {
     Release::find(version).ok_or_else(|| {
         let known: Vec<_> = KERNELS.iter().map(|release| release.version).collect();
-        format!("no such kernel here; there are {}", known.join(", "))
+        format!("unknown kernel; the kernels are {}", known.join(", "))
     })
 }
 

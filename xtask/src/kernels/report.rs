@@ -55,7 +55,7 @@ impl Report<'_> {
         table(header, 1, rows)
     }
 
-    /// Writes the features that each kernel lacks.
+    /// Writes the reasons of skipped checks, such as a feature that the kernel lacks, for each kernel.
     fn lacking(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for outcome in self.0 {
             let mut reasons: Vec<_> = outcome
@@ -68,7 +68,12 @@ impl Report<'_> {
                 .collect();
             reasons.dedup();
             if !reasons.is_empty() {
-                writeln!(f, "kernel {} lacks: {}", outcome.kernel, reasons.join("; "))?;
+                writeln!(
+                    f,
+                    "kernel {}, reasons of skipped checks: {}",
+                    outcome.kernel,
+                    reasons.join("; ")
+                )?;
             }
         }
         Ok(())

@@ -34,9 +34,9 @@ from=
 get() { apt-get $from --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3 "$@"; }
 install() { get "$@" install --yes --no-install-recommends --no-remove $packages; }
 packages=$*
-get update || echo "apt-get update failed: going on with the lists there are"
+get update || echo "apt-get update failed: continuing with the existing package lists"
 if ! install --simulate >/dev/null; then
-    echo "not from this release beside what is there: trying its backports"
+    echo "these packages cannot be installed from this release: trying its backports"
     . /etc/os-release
     sources=$(mktemp)
     made="$made $sources"
@@ -47,7 +47,7 @@ if ! install --simulate >/dev/null; then
 fi
 install
 for package in $packages; do
-    # Those of ours that bring a service: it must not come up at the next boot either.
+    # The services of these packages must not start at the next boot either.
     case "$package" in haproxy | nginx | prometheus) update-rc.d "$package" disable || true ;; esac
 done
 "#;
@@ -59,7 +59,7 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 pub(super) fn install(packages: &[&str], root: &dyn Fn() -> Result<Root>) -> Result<()> {
     let list = packages.join(" ");
     if exec::which("apt-get").is_none() {
-        bail!("no apt-get here to install {list}");
+        bail!("cannot install {list}: there is no apt-get");
     }
     let root = root()?;
     let mut command = root.command("sh");

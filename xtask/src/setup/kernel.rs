@@ -49,7 +49,7 @@ pub(super) fn compiler() -> Compiler {
         && let Err(error) = by_rustup()
     {
         say::note(&format!(
-            "{error:#}: going on with the distribution's packages"
+            "{error:#}: continuing with the distribution's packages"
         ));
     }
     Compiler {

@@ -55,7 +55,7 @@ pub(crate) fn toolchain() -> Result<()> {
         kernel::install_linker()?;
     }
     let found = ebb_ebpf_build::find()
-        .map_err(|missing| anyhow::anyhow!("{missing} did not help; {}", kernel::BY_HAND))?;
+        .map_err(|missing| anyhow::anyhow!("setup failed: {missing}; {}", kernel::BY_HAND))?;
     say::note(&format!("kernel programs are built with {found}"));
     Ok(())
 }
@@ -78,14 +78,14 @@ pub(crate) fn kernel_tools() -> Result<()> {
     )
 }
 
-/// Makes sure that a C++ compiler is installed, which libFuzzer is built with.
+/// Makes sure that the C++ compiler that builds libFuzzer is installed.
 pub(crate) fn fuzz_tools() -> Result<()> {
     if exec::which("c++").is_some() {
         return Ok(());
     }
     install(
         &["g++"],
-        "install the C++ compiler that libFuzzer is built with",
+        "install a C++ compiler, which is required to build libFuzzer",
     )
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Counts {
     pub(super) reasons: Vec<String>,
     /// The names of the tests that failed.
     pub(super) failures: Vec<String>,
-    /// Only of runners that print them.
+    /// The groups of tests, from the runners that print their groups.
     pub(super) groups: Vec<Group>,
 }
 
@@ -59,8 +59,8 @@ impl Counts {
         }
     }
 
-    /// Counts one line of a runner's output. Returns whether the line is for people too: the times of groups are in the
-    /// summary, together with those of other runners.
+    /// Counts one line of a runner's output. Returns whether the line should be printed: lines with the times of groups
+    /// are not, because the summary contains the times of the groups of all runners.
     pub(super) fn read(&mut self, line: &str) -> bool {
         if let Some(group) = Group::parse(line) {
             self.groups.push(group);

@@ -12,7 +12,7 @@ use crate::{cargo::Workspace, exec, say};
 struct Rule {
     /// The crate's name.
     package: &'static str,
-    /// The names of the crates that it must not depend on.
+    /// The names of the crates that the crate must not depend on.
     forbidden: &'static [&'static str],
     /// The reason why these crates are forbidden.
     reason: &'static str,
@@ -22,7 +22,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "ebb-agent",
         forbidden: &["ebb-parser"],
-        reason: "the agent links the ABI only",
+        reason: "of the kernel crates, the agent links only the ABI",
     },
     Rule {
         package: "ebb-engine",
@@ -41,7 +41,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Counts> {
             let failure = format!("{} depends on {name}: {}", rule.package, rule.reason);
             say::note(&failure);
             say::note(&format!(
-                "to see how: cargo tree -p {} --edges normal --invert {name}",
+                "to see the chain of dependencies: cargo tree -p {} --edges normal --invert {name}",
                 rule.package
             ));
             result.failures.push(failure);

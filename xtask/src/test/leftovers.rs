@@ -65,7 +65,7 @@ impl Snapshot {
             .into_iter()
             .partition(|line| is_shared(line) && another_run(&workspace.bin_dir()));
         if !theirs.is_empty() {
-            say::note("another ebb runs here: what is of its kind cannot be told from the tests'");
+            say::note("another ebb runs here, so new entries in the shared folders are ignored");
         }
         left.iter().for_each(|line| say::note(line));
         let mut counts = Counts::one(left.is_empty());

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: runs all checks of this checkout with one command.
 //!
 //! A step that fails does not stop those after it. A step that cannot run on this machine counts as skipped, with its
-//! reason. The ten slowest groups of tests are listed: a group has the same first part in its names, or is a step without such
-//! tests. The last line is the verdict alone: `N passed, N failed, N skipped`, summed over all test runners; a check
-//! without tests of its own (formatting, lints) counts as one.
+//! reason. The ten slowest groups of tests are listed: a group consists of the tests of one runner with the same first
+//! part in their names, or of a whole step if its runner prints no groups. The last line is the verdict alone:
+//! `N passed, N failed, N skipped`, summed over all test runners; a check without tests of its own (formatting, lints)
+//! counts as one.
 
 mod count;
 mod crates;

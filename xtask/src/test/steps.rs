@@ -36,8 +36,8 @@ pub(super) fn plan(quick: bool) -> Vec<Step> {
         step("set-up", set_up as fn(&Workspace) -> Result<Counts>),
         step("formatting", formatting),
         step("words that users read", words::check),
-        step("crates depend on what they may", crates::check),
-        step("programs build, kernel side included", build),
+        step("crates have only allowed dependencies", crates::check),
+        step("build of all programs, with the kernel programs", build),
         step("lints", lints),
         step("lints of the kernel programs", kernel_lints),
         step("dependencies and licences", dependencies),
@@ -185,7 +185,7 @@ fn as_root(
                     cargo.env(format!("CARGO_TARGET_{host}_RUNNER"), runner);
                 }
             }
-            // The test runner skips what it cannot do, with its reason.
+            // Without root, the test runner skips the tests that need root, and prints the reason.
             Err(error) => say::note(&format!("{error:#}")),
         }
     }
@@ -207,7 +207,7 @@ fn tests(command: &mut Command) -> Result<Counts> {
     let stdout = child.stdout.take().context("the tests have no output")?;
     let mut counts = Counts::default();
     for line in BufReader::new(stdout).split(b'\n') {
-        let line = line.context("cannot read what the tests print")?;
+        let line = line.context("cannot read the output of the tests")?;
         let line = String::from_utf8_lossy(&line);
         if counts.read(&line) {
             println!("{line}");

@@ -138,7 +138,7 @@ async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
     listeners.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
     assert!(
         listeners.seen().is_empty(),
-        "a Service that nothing is recorded of"
+        "no listener is opened for a Service without recorded ports"
     );
     assert!(listeners.lacks_record());
     record(&listeners, "web", allotted(number));
@@ -159,7 +159,8 @@ async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
     until_seen(&listeners, 0).await;
     end.send_replace(true);
     listeners.closed().await;
-    std::net::TcpListener::bind(("127.0.0.1", number)).expect("the port is free again");
+    std::net::TcpListener::bind(("127.0.0.1", number))
+        .expect("the listener is closed, so the port is free again");
 }
 
 #[tokio::test]
@@ -213,10 +214,10 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
     assert_eq!(
         held(&listeners),
         5,
-        "queued requests are reported where new ones are"
+        "the queued requests are reported under the new port number"
     );
-    // A node that does not know the new port number yet sends to the old one. The activator must queue this request,
-    // too.
+    // A node that has not received the new port number yet sends a request to the old number. The activator must queue
+    // this request, too.
     let late = tokio::spawn(ask(before));
     let new = tokio::spawn(ask(after));
     until(|| (held(&listeners) == 7).then_some(())).await;
@@ -248,7 +249,7 @@ async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() 
     assert_eq!(
         held(&listeners),
         5,
-        "queued requests are reported, so that a pod comes"
+        "queued requests are still reported, so that the autoscaler starts a pod"
     );
     let pod = pod().await.to_string();
     listeners.slice("shop", "web-x", Some(ready("web", &[&pod])));

@@ -34,7 +34,7 @@ struct List {
     connections: Vec<(Instant, Http1)>,
     /// True while a task runs that closes old connections.
     swept: bool,
-    /// True if no further connections are kept.
+    /// True after the backend was removed: idle connections are no longer kept.
     closed: bool,
 }
 

@@ -83,7 +83,7 @@ impl Streams {
         Ok((stream, true))
     }
 
-    /// Uses the open connections for no further streams. Each connection ends after its last stream.
+    /// Opens no more streams on the open connections. Each connection ends after its last stream.
     pub(super) fn close(&self) {
         self.lock().clear();
     }

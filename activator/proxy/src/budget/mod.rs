@@ -61,7 +61,7 @@ struct Own {
 }
 
 impl Budget {
-    /// Creates a budget of `most` bytes.
+    /// Creates a memory budget of `most` bytes.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Budget(Arc::new(All {
@@ -115,13 +115,13 @@ impl Budget {
         }
     }
 
-    /// Returns the size of the budget, in bytes.
+    /// Returns the size of the memory budget, in bytes.
     #[must_use]
     pub fn most(&self) -> usize {
         self.0.most
     }
 
-    /// Returns the number of bytes in use.
+    /// Returns how many bytes of the memory budget are in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)

@@ -11,7 +11,7 @@ pub(super) const MAX_FIELDS: usize = 100;
 /// Reasons why the bytes of a request are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Flaw {
-    #[error("a line of the header ends with LF alone, CR LF is needed")]
+    #[error("a line of the header ends with LF alone; CR LF is required")]
     BareLf,
     #[error("the header holds a CR that is not followed by LF")]
     BareCr,
@@ -21,15 +21,15 @@ pub(crate) enum Flaw {
     Folded,
     #[error("a field of the header is not NAME: VALUE, or has a byte that is not allowed there")]
     Field,
-    #[error("content-length and transfer-encoding are given together, one of them is allowed")]
+    #[error("content-length and transfer-encoding are given together; only one of them is allowed")]
     TwoFramings,
-    #[error("content-length is given more than once, once is allowed")]
+    #[error("content-length is given more than once; only one is allowed")]
     TwoLengths,
     #[error("content-length is not a number of bytes")]
     Length,
-    #[error("transfer-encoding ends with something else than chunked, or comes with HTTP/1.0")]
+    #[error("transfer-encoding does not end with chunked, or is used with HTTP/1.0")]
     Coding,
-    #[error("transfer-encoding has a coding besides chunked, which is the only one known here")]
+    #[error("transfer-encoding has a coding other than chunked; only chunked is supported")]
     UnknownCoding,
     #[error("the header has more than {MAX_FIELDS} fields")]
     TooManyFields,

@@ -6,7 +6,7 @@ use super::head::{Flaw, Framing, Head, HeadReader, field};
 /// allows 16 KiB of extensions in a whole body.
 const MAX_SIZE_LINE: usize = 256;
 
-/// The decision about the bytes that were parsed.
+/// The parser's decision about a client's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// All bytes pass except the given number of last bytes, which begin an incomplete head.
@@ -22,14 +22,15 @@ pub(super) enum Verdict {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// In a head. `seen` bytes of it are parsed, and the current line begins at `line`.
+    /// The parser is in the head of a request. `seen` bytes of the head are parsed, and the current line begins at
+    /// `line`.
     Head {
         reader: HeadReader,
         line: usize,
         seen: usize,
     },
     Body(u64),
-    /// In the line with a chunk size. `read` bytes of the line are parsed.
+    /// The parser is in the line with a chunk size. `read` bytes of the line are parsed.
     Size {
         size: u64,
         digits: u8,
@@ -40,7 +41,7 @@ enum State {
     Chunk(u64),
     ChunkCr,
     ChunkLf,
-    /// In the trailers. `read` bytes of them are parsed.
+    /// The parser is in the trailers. `read` bytes of the trailers are parsed.
     Trailers {
         read: usize,
     },
@@ -68,7 +69,7 @@ pub(super) struct Machine {
     upgrades: bool,
     /// The current line of a trailer.
     trailer: Vec<u8>,
-    /// Number of heads that passed.
+    /// Number of request heads that were passed on.
     pub(super) heads: u64,
 }
 

@@ -85,9 +85,9 @@ enum Mode {
     Http(Machine),
     /// An upgrade is unanswered. It is unknown whether the following bytes are HTTP.
     Undecided(Machine),
-    /// All bytes pass unchecked.
+    /// The connection is upgraded and no longer HTTP, so all bytes pass unchecked.
     Through,
-    /// No more bytes are read.
+    /// A request or a body was refused, so no more bytes are read from the client.
     Over,
 }
 
@@ -161,7 +161,8 @@ impl<S> Guarded<S> {
         self.passed.extend_from_slice(own);
     }
 
-    /// Applies a verdict on `len` bytes. Returns how many of them pass, and the guard's own bytes that follow them.
+    /// Applies the parser's verdict on `len` bytes. Returns how many of these bytes are passed on to hyper, and the
+    /// bytes that the guard inserts after them.
     fn settle(&mut self, verdict: Verdict, len: usize) -> (usize, &'static [u8]) {
         match verdict {
             Verdict::Keep(count) => (len - count, b""),
@@ -194,7 +195,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Moves checked bytes into `buffer`. Returns false if there are none.
+    /// Moves checked bytes into `buffer`. Returns false if there are no checked bytes.
     fn hand_out(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let waiting = &self.passed[self.read..];
         if waiting.is_empty() {
@@ -210,7 +211,8 @@ impl<S> Guarded<S> {
         true
     }
 
-    /// Applies the response to an upgrade. Returns false while there is no response.
+    /// If the request for an upgrade is answered, continues according to the response. Returns false while there is no
+    /// response.
     fn is_decided(&mut self, cx: &Context<'_>) -> bool {
         *self
             .shared

@@ -42,8 +42,8 @@ async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
         memory(),
     );
     let mut out = Vec::new();
-    // Each piece fits into the reader's buffer. The reading is polled only once, because after a refusal the stream
-    // remains open and `read_to_end` never resolves.
+    // `read_to_end` is polled only once, because after a refusal the stream remains open and `read_to_end` never
+    // resolves. One poll is enough: each piece fits into the reader's buffer.
     let mut reader = BufReader::with_capacity(4 * MAX_HEADER, guarded);
     let mut reading = std::pin::pin!(reader.read_to_end(&mut out));
     std::future::poll_fn(|cx| {
@@ -62,9 +62,9 @@ async fn every_way(bytes: &[u8]) -> (Vec<u8>, Option<(u64, Flaw)>) {
     for at in 1..bytes.len() {
         let (first, second) = bytes.split_at(at);
         let cut = through(vec![first.to_vec(), second.to_vec()]).await;
-        // If the head passes with the first piece and the body is invalid only in the second piece, the guard cannot
-        // refuse the whole request any more. So the guard can refuse the whole request and pass the head of the split
-        // request.
+        // The results may differ in one case: the body is invalid, and the head arrives in an earlier piece. The guard
+        // then has already passed the head on and can only break the body. If all bytes arrive together, the guard
+        // refuses the request.
         if cut.1.is_some() || whole.1.is_none() {
             assert_eq!(cut.1, whole.1, "cut at {at}");
         }

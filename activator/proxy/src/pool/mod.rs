@@ -174,8 +174,8 @@ impl Pool {
         &self.shared.limits
     }
 
-    /// Returns a permit if a backend has room, without waiting. No queued request is overtaken, because no backend has
-    /// room while a request is queued (see [`State`]).
+    /// Returns a permit (the right to send one request to a backend) if a backend has room, without waiting. No queued
+    /// request is overtaken, because no backend has room while a request is queued (see [`State`]).
     pub(crate) fn take(&self) -> Option<Permit> {
         let backend = self.shared.lock().backends.take()?;
         Some(Permit::new(Arc::clone(&self.shared), backend))
@@ -240,7 +240,7 @@ impl Shared {
         let handed = state.match_up();
         drop(state);
         for (waiter, backend) in handed {
-            // If the receiver is gone, `send` returns the permit, and it is dropped here.
+            // If the request no longer waits, `send` returns its permit, and the permit is dropped here.
             let _gone = waiter.send(Permit::new(Arc::clone(self), backend));
         }
         result

@@ -30,7 +30,7 @@ impl Permit {
         &self.backend
     }
 
-    /// Returns true until [`Permit::opened`] is called.
+    /// Returns whether the request may still need a new connection: true until [`Permit::opened`] is called.
     pub(crate) fn is_opening(&self) -> bool {
         self.opening
     }

@@ -10,10 +10,11 @@ use std::time::Duration;
 use super::Shared;
 use crate::backend::Backend;
 
-/// First pause. It is short compared with the start of any process, and long compared with a connect on the same host
-/// (0.1 ms).
+/// First pause between two connection attempts. It is short compared with the start of any process, and long compared
+/// with a connection attempt on the same host (0.1 ms).
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// Longest pause: a backend that accepts connections again waits at most this long for its next request.
+/// Longest pause between two connection attempts: a backend that accepts connections again waits at most this long for
+/// its next request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn until_it_accepts(pool: Weak<Shared>, backend: Arc<Backend>) {

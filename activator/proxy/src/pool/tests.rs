@@ -92,7 +92,10 @@ async fn wanted_is_said_once_for_each_arrival() {
     assert!(none().await.is_err());
     let first = request(&pool);
     assert!(none().await.is_ok());
-    assert!(none().await.is_err(), "the same request asked twice");
+    assert!(
+        none().await.is_err(),
+        "one queued request causes only one wake-up"
+    );
     let second = request(&pool);
     assert!(none().await.is_ok());
     pool.add(1, ANYWHERE);
@@ -120,7 +123,10 @@ async fn a_backend_takes_few_connections_at_a_time() {
     settle().await;
     pool.add(1, ANYWHERE);
     assert_eq!((pool.in_flight(1), pool.held().now), (4, 2));
-    assert!(pool.take().is_none(), "two wait");
+    assert!(
+        pool.take().is_none(),
+        "two requests are queued, so a new request gets no permit"
+    );
     let mut permits = Vec::new();
     for waits in waiting {
         let mut permit = waits.await.expect("a task").expect("in time");
@@ -129,7 +135,7 @@ async fn a_backend_takes_few_connections_at_a_time() {
         permits.push(permit);
     }
     assert_eq!((pool.in_flight(1), pool.held().now), (6, 0));
-    // A failed connection attempt makes room for another attempt, too.
+    // A connection attempt that failed no longer counts towards the limit of concurrent attempts.
     let more: Vec<_> = (0..4).filter_map(|_| pool.take()).collect();
     assert_eq!(more.len(), 4);
     assert!(pool.take().is_none());

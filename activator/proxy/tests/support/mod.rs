@@ -1,9 +1,9 @@
 //! Helpers of the tests: a running proxy (`Door`), its clients, and backends (`Server`). All sockets are on 127.0.0.1.
-#![allow(dead_code, reason = "each test binary uses its part of this")]
+#![allow(dead_code, reason = "each test binary uses only some of these helpers")]
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    reason = "a helper of tests fails by panicking"
+    reason = "a test helper reports failures by panicking"
 )]
 
 use std::convert::Infallible;
@@ -33,7 +33,7 @@ pub(crate) fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> 
     async move {
         match tokio::time::timeout(PATIENCE, what).await {
             Ok(value) => value,
-            Err(_) => panic!("nothing happened within {PATIENCE:?} at {caller}"),
+            Err(_) => panic!("the wait at {caller} did not end within {PATIENCE:?}"),
         }
     }
 }

@@ -48,7 +48,7 @@ impl<P: Copy> Counted<P> {
         Ok(counted)
     }
 
-    /// Changes the rules of the pod. The new rules apply from the next request on.
+    /// Changes the counting rules of the pod. The new rules apply from the next request on.
     pub(super) fn obey<M: Meter<Pod = P>>(
         &self,
         meter: &mut M,

@@ -289,7 +289,7 @@ fn what_an_earlier_agent_left_is_taken_over_or_let_go() {
     assert_eq!(node.table().pods(), [mine]);
     assert!(
         node.table().has_rules(mine, &Rules::default()),
-        "by its rules of now"
+        "the adopted cgroup has the counting rules of its pod"
     );
 }
 
@@ -313,8 +313,8 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
     let mut node = Node::with_counter();
     node.make_cgroup("a");
     node.apply(&pod("a", &[("autoscaling.knative.dev/target", "10")]));
-    // The pod's target is 7: 70 % of 10. A burst begins if the requests in flight have reached the target, and are at
-    // least twice as many as in the row before.
+    // The pod's target is 7 requests in flight: 70 % of 10. A burst begins if the requests in flight have reached the
+    // target, and are at least twice as many as in the row above.
     for (in_flight, bursts) in [
         (6, false),
         (12, true),

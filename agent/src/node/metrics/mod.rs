@@ -1,8 +1,8 @@
 //! The metrics of the agent.
 //!
 //! The number of label values is bounded: one set per counted pod, plus the constants below. The metrics of a pod have
-//! the values of the last round, so they are at most one second old. The metrics of a deleted pod disappear after a few
-//! seconds.
+//! the values of the last reading, so they are at most one second old. The metrics of a deleted pod disappear after a
+//! few seconds.
 
 mod pods;
 mod programs;
@@ -20,7 +20,7 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 use super::counting::{Figures, PodCounts};
 
-/// The state of the node after the last round.
+/// The state of the node after the last reading of its pods.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) figures: Vec<Figures>,
@@ -46,7 +46,7 @@ pub(super) enum Standing {
     Lacks(&'static str, String),
 }
 
-/// The state of the node after the last round, shared with the tasks that serve it.
+/// The state of the node after the last reading of its pods, shared with the tasks that serve this state.
 pub(super) type Shown = Arc<Mutex<View>>;
 
 /// All metrics of the agent.

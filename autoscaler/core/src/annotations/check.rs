@@ -119,7 +119,7 @@ pub(super) fn bounds(
         }
     }
     if let Some(activation) = read.activation_scale {
-        // The error message shows the text that the user wrote, because `read` has 0 for a negative value.
+        // The error message shows the text that the user wrote, because a negative value was parsed as 0.
         let text = given
             .get(format!("{KNATIVE}activation-scale").as_str())
             .copied()

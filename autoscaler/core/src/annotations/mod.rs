@@ -82,8 +82,7 @@ pub fn is_read(name: &str) -> bool {
 impl Annotations {
     /// Parses a workload's annotations, and checks them with the cluster's `config`.
     ///
-    /// # Errors
-    /// If there are errors in the annotations. All of them are returned.
+    /// # Errors If there are errors in the annotations. All errors are returned.
     pub fn parse<'a>(
         config: &Config,
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -94,7 +93,8 @@ impl Annotations {
         let class = check::class_and_metric(config, &given, &mut read, &mut problems);
         for (&name, &text) in &given {
             let result = match Key::find(name) {
-                // Both spellings are given: the kebab-case one wins, so the alias is ignored.
+                // The annotations have both spellings of the key: the kebab-case spelling applies, and the camelCase
+                // alias is ignored.
                 Some(key) if key.is_alias(name) && given.contains_key(key.name().as_str()) => {
                     Ok(())
                 }

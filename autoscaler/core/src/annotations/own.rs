@@ -1,4 +1,4 @@
-//! The values of Ebb's own keys.
+//! Parses the values of Ebb's own annotation keys.
 
 use crate::problem::Fault;
 
@@ -19,7 +19,7 @@ impl Mode {
             "recommend" => Ok(Self::Recommend),
             _ => Err(Fault::Invalid {
                 value: text.to_owned(),
-                allowed: "recommend, or absent to act on decisions",
+                allowed: "recommend (without the annotation, decisions are applied)",
             }),
         }
     }

@@ -7,8 +7,8 @@ use crate::{
 };
 
 pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
-    // A key with an invalid value has its default in `config`. Rules across this key are not checked, because the user
-    // did not write the default.
+    // If the value of a key is invalid, `config` has the default for this key. Rules that compare this key with other
+    // keys are not checked, because the user did not write the default.
     let refused: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
     let mut conflict = |keys: &[&str], message: String| {
         if !keys
@@ -61,7 +61,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
         conflict(
             &["min-scale", "max-scale"],
             format!(
-                "min-scale={min_scale} is greater than max-scale={max_scale}: must be at most that, or max-scale 0 for no limit"
+                "min-scale={min_scale} is greater than max-scale={max_scale} (max-scale=0 means no limit)"
             ),
         );
     }

@@ -39,7 +39,7 @@ pub struct Config {
     pub max_scale_up_rate: f64,
     /// Largest factor by which one decision divides the ready pods. > 1.
     pub max_scale_down_rate: f64,
-    /// Whether the last pod may be removed.
+    /// Whether the last pod of a workload may be removed (scale to zero).
     pub scale_to_zero: bool,
     /// Time that the activator must have been in the request path before the last pod is removed. > 0.
     pub scale_to_zero_grace: Duration,
@@ -100,8 +100,7 @@ impl Config {
     /// Parses the `data` of a `config-autoscaler` ConfigMap. Absent keys have their default; `_example`, which
     /// Knative's own ConfigMap has, is ignored.
     ///
-    /// # Errors
-    /// If there are errors in `data`. All of them are returned: invalid values, values out of range, keys that
+    /// # Errors If there are errors in `data`. All errors are returned: invalid values, values out of range, keys that
     /// contradict each other, and unknown keys.
     pub fn from_map<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,

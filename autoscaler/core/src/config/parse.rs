@@ -14,7 +14,7 @@ use crate::{
     value,
 };
 
-/// All known keys. For an unknown key, the most similar one is suggested.
+/// All known keys. For an unknown key, the error message suggests the most similar known key.
 const KEYS: &[&str] = &[
     "container-concurrency-target-percentage",
     "container-concurrency-target-default",
@@ -44,7 +44,7 @@ pub(super) fn parse<'a>(
 ) -> (Config, Vec<Problem>) {
     let mut config = Config::default();
     let mut problems = Vec::new();
-    // Sorted, so that the same map always gives the same errors in the same order.
+    // The keys are sorted, so that the same map always gives the same errors in the same order.
     for (key, value) in data.into_iter().collect::<BTreeMap<_, _>>() {
         if let Err(fault) = set(&mut config, key, value) {
             problems.push(Problem {
@@ -151,7 +151,8 @@ fn at_least(value: &str, low: f64, allowed: &'static str) -> Result<f64, Fault> 
     }
 }
 
-/// Parses a rate of change. With a rate of 1 or below, nothing could ever be scaled.
+/// Parses a scale-up rate or a scale-down rate: the factor by which one decision may change the ready pods. With a rate
+/// of 1 or below, nothing could ever be scaled.
 fn above_one(value: &str) -> Result<f64, Fault> {
     const ALLOWED: &str = "a number > 1.0";
     match value::float(value, ALLOWED)? {

@@ -57,7 +57,8 @@ impl Windows {
         }
     }
 
-    /// Applies changed lengths and a changed aggregation. Samples are kept as far as they fit.
+    /// Applies changed lengths of the windows and a changed way of averaging. Samples are kept as far as they fit into
+    /// the windows.
     pub fn configure(&mut self, now: Timestamp, settings: &Settings) {
         for pair in [&mut self.concurrency, &mut self.rps] {
             for (window, length) in [
@@ -81,7 +82,7 @@ impl Windows {
         Ok(())
     }
 
-    /// Adds values that are known to be finite.
+    /// Adds measured values that are known to be finite numbers.
     pub(crate) fn add(&mut self, at: Timestamp, concurrency: f64, rps: f64) {
         for (pair, value) in [(&mut self.concurrency, concurrency), (&mut self.rps, rps)] {
             pair.stable.record(at, value);

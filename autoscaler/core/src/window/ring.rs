@@ -32,9 +32,9 @@ pub struct Window {
     length: Duration,
     /// Length of a bucket in seconds, ≥ 1.
     granularity: i64,
-    /// First slot that counts; `None` before the first write.
+    /// First bucket that counts in the average, as a slot number; `None` before the first write.
     first: Option<i64>,
-    /// Newest slot written; `None` before the first write.
+    /// Newest bucket with a sample, as a slot number; `None` before the first write.
     last: Option<i64>,
     aggregation: Aggregation,
     /// Weight of the newest bucket, for exponential averaging.
@@ -100,7 +100,7 @@ impl Window {
                 self.first = self.first.or(Some(slot));
                 self.last = Some(slot);
             }
-            // The first sample ever, or the first one after a whole window without data.
+            // `value` is the first sample ever, or the first one after a whole window without data.
             Some(_) | None => {
                 self.buckets.fill(0.0);
                 self.first = Some(slot);
@@ -117,7 +117,8 @@ impl Window {
         if self.duration(silent) >= self.length {
             return 0.0;
         }
-        // `silent` slots are shorter than the window, so `silent` is less than the number of buckets.
+        // `silent`, the number of slots since the newest sample, is less than the number of buckets: these slots cover
+        // less time than the window.
         let silent = usize::try_from(silent).unwrap_or(usize::MAX);
         let count = self.buckets.len().saturating_sub(silent);
         match self.aggregation {
@@ -136,7 +137,8 @@ impl Window {
         (sum / written.min(count) as f64 * PRECISION).round() / PRECISION
     }
 
-    /// Returns the mean weighted by age. As in Knative, it is neither normalised nor rounded.
+    /// Returns the mean of the `count` newest buckets, weighted by age. As in Knative, this mean is neither normalised
+    /// nor rounded.
     fn weighted(&self, last: i64, count: usize, silent: usize) -> f64 {
         let keep = 1.0 - self.weight;
         let mut weight = self.weight * keep.powi(i32::try_from(silent).unwrap_or(i32::MAX));
@@ -151,7 +153,8 @@ impl Window {
     /// Returns the `count` newest buckets, newest first.
     fn newest(&self, last: i64, count: usize) -> impl Iterator<Item = f64> + '_ {
         let (older, newer) = self.buckets.split_at(index(last, self.buckets.len()) + 1);
-        // `older` ends with the newest bucket. The bucket before the first one of `older` is the last one of `newer`.
+        // The newest bucket is the last one of `older`. The next older buckets follow backwards through `older`, and
+        // then from the end of `newer`.
         older
             .iter()
             .rev()
@@ -160,7 +163,8 @@ impl Window {
             .take(count)
     }
 
-    /// Changes the length. The newest buckets are kept as far as they fit, unless the window is empty at `now`.
+    /// Changes the length of the window. The newest buckets are kept as far as they fit, unless the window is empty at
+    /// `now`.
     pub fn resize(&mut self, now: Timestamp, length: Duration) {
         let length = length.min(LONGEST);
         if length == self.length {

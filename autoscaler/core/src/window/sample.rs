@@ -2,8 +2,8 @@
 
 /// The largest accepted value, in requests in flight or requests/s of one workload.
 ///
-/// The value corresponds to a million pods with a million requests each. A larger value is an error of its source, and
-/// small values could be lost in a sum with it.
+/// The value corresponds to a million pods with a million requests each. A larger value is an error of its source. In a
+/// sum with such a value, small values could be lost by rounding.
 pub const LARGEST: f64 = 1e12;
 
 /// The measurements of one source for one second of a workload.
@@ -58,7 +58,7 @@ impl Sample {
     }
 }
 
-/// Returns `value` if it can be a measurement.
+/// Returns `value` if it can be a measurement; otherwise an error.
 pub(crate) fn checked(field: &'static str, value: f64) -> Result<f64, BadSample> {
     // NaN is refused too, because no range contains NaN.
     if (0.0..=LARGEST).contains(&value) {

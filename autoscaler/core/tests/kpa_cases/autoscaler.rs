@@ -1,4 +1,5 @@
-//! Groups `autoscaler`, `scale-down-delay` and `multiscaler`: decisions, and whether observers are notified of them.
+//! Tests for the case groups `autoscaler`, `scale-down-delay` and `multiscaler`: decisions, and whether observers are
+//! notified of them.
 
 use ebb_autoscaler_core::{
     Averages, Facts, Settings, Timestamp, Workload,
@@ -9,8 +10,8 @@ use ebb_autoscaler_core::{
 
 use crate::row::{Row, Words, between, duration};
 
-/// The time that second 0 of a row stands for. It is so late that no time of a row is before the epoch. It is an even
-/// number of seconds, so that slots of two seconds start at the same times as in the rows.
+/// The time for second 0 of a row in the case file. This time is late enough that no time of a row is before the Unix
+/// epoch. It is an even number of seconds, so that slots of two seconds start at the same times as in the rows.
 const START: Timestamp = Timestamp::from_secs(1_000_000);
 
 fn settings(words: &Words) -> Settings {

@@ -1,13 +1,12 @@
 //! Knative's behaviour, row by row: every line of `tests/data/kpa-cases.csv` is a test, named by its id and group.
 //!
-//! Bias: strict. The readers accept the words that they know and panic at any other word, so a row that no reader
-//! understands fails.
+//! Bias: strict. The parser of a row panics at any unknown word, so a row that is not fully parsed fails.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    reason = "tests panic: the backtrace stays"
+    reason = "tests panic, so that the backtrace stays"
 )]
 
 mod autoscaler;
@@ -52,7 +51,7 @@ fn check(row: &Row) {
         "panic-window" => settings::check_panic_window,
         "annotation-validation" => validation::check_annotations,
         "config-validation" => validation::check_config,
-        other => panic!("no reader for group {other}"),
+        other => panic!("no parser for group {other}"),
     };
     row.show_if_it_fails(reader);
 }

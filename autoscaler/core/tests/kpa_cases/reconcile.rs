@@ -1,4 +1,4 @@
-//! Groups `kpa-scaler` and `num-activators`: bounds and scale to zero.
+//! Tests for the case groups `kpa-scaler` and `num-activators`: bounds and scale to zero.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ struct Scene {
     desired: Option<u32>,
 }
 
-/// A function that applies a clause to a scene. It gets the clause without the prefix by which the clause was
-/// recognised.
+/// A function that applies one clause of a row to the test scene. The clause is passed without the prefix that
+/// identifies it.
 type Take = fn(&mut Scene, &str);
 
 impl Scene {

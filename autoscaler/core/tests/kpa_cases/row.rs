@@ -23,7 +23,8 @@ impl Row {
         drop(shown);
     }
 
-    /// Returns the annotations in the input. A remark in brackets after the annotations names the class.
+    /// Returns the annotations in the `input` column of a row. A remark in brackets after the annotations names the
+    /// class.
     pub(crate) fn annotations(&self) -> Vec<(String, &str)> {
         let (text, class) = match self.input.split_once(" (") {
             None => (self.input.as_str(), None),
@@ -67,7 +68,8 @@ pub(crate) fn read(text: &str) -> Vec<Row> {
     rows
 }
 
-/// The `key=value` words of a text; the last value of a key wins. `a=b=1` sets both keys.
+/// The `key=value` words of a text. If a key occurs more than once, the last value applies. `a=b=1` sets both `a` and
+/// `b` to 1.
 pub(crate) struct Words(BTreeMap<String, String>);
 
 impl Words {

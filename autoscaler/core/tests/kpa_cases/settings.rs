@@ -1,4 +1,5 @@
-//! Groups `target` and `panic-window`: settings that are computed from those of the cluster and of the workload.
+//! Tests for the case groups `target` and `panic-window`: settings that are computed from those of the cluster and of
+//! the workload.
 
 use ebb_autoscaler_core::{Annotations, Config, Settings, settings::panic_window};
 

@@ -1,4 +1,4 @@
-//! Groups `annotation-validation` and `config-validation`: accepted and refused values.
+//! Tests for the case groups `annotation-validation` and `config-validation`: accepted and refused values.
 
 use ebb_autoscaler_core::{Annotations, Config};
 
@@ -25,7 +25,7 @@ pub(crate) fn check_annotations(row: &Row) {
             assert_eq!(problems.iter().count(), 1, "{problems}");
             let line = problems.to_string();
             assert!(line.contains(expected), "{line}");
-            // The message names key and value in every case.
+            // The error message names key and value in every case.
             let (key, value) = given
                 .iter()
                 .find(|(key, _)| line.contains(key.as_str()))

@@ -1,4 +1,4 @@
-//! Groups `buckets`, `max-window` and `collector`: the stored metrics.
+//! Tests for the case groups `buckets`, `max-window` and `collector`: the stored metrics.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub(crate) fn check(row: &Row) {
             let mut window = Window::new(length, SECOND, Aggregation::Linear);
             window.record(at(-60), 1.0);
             window.resize(START, Duration::from_secs(10));
-            // The next sample counts as the first one: empty buckets before it do not count.
+            // The next sample counts as the first sample of the window: empty buckets before this sample do not count.
             window.record(START, 4.0);
             assert_eq!(window.average(START), 4.0);
         }

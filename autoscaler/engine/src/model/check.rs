@@ -11,20 +11,24 @@ const CURRENT_FOR: Duration = Duration::from_millis(3_500);
 const WINDOW: Duration = Duration::from_secs(6);
 
 impl World {
-    /// Checks an order: only the leader creates orders, and an order reduces replicas only if all facts are known and
-    /// current.
+    /// Checks a scale order: only the leader creates orders, and an order reduces replicas only if all facts are known
+    /// and current.
     pub(super) fn check_order(&self, order: &Order) {
-        self.must(self.leading, order, "only the leader orders");
+        self.must(self.leading, order, "only the leader creates orders");
         if order.to >= order.from {
             return;
         }
-        self.must(self.fresh, order, "facts are up to date");
+        self.must(
+            self.fresh,
+            order,
+            "the facts from the API server are current",
+        );
         let namespace = &*order.target.namespace;
         for pod in self.known_pods_in(namespace) {
             self.must(
                 !self.is_pending(pod),
                 order,
-                &format!("the owner of {} is followed", pod.uid),
+                &format!("the owner of pod {} is resolved", pod.uid),
             );
         }
         for pod in self.known_pods_of(&order.target) {
@@ -40,7 +44,7 @@ impl World {
             self.must(
                 is_current,
                 order,
-                &format!("{} has current metrics", pod.uid),
+                &format!("pod {} has current metrics", pod.uid),
             );
         }
         let known_for = self
@@ -51,14 +55,14 @@ impl World {
         self.must(
             order.from <= 1 || known_for.is_some_and(|known| known >= WINDOW),
             order,
-            "a stable window has passed since it is known",
+            "the engine has known the workload for a stable window",
         );
         if order.to == 0 {
             let marked = self
                 .request_path
                 .as_ref()
                 .is_some_and(|request_path| request_path.is_marked(&order.target));
-            self.must(marked, order, "a slice says that Ebb scales it to zero");
+            self.must(marked, order, "the slice is annotated as scaled to zero");
         }
     }
 
@@ -74,7 +78,7 @@ impl World {
             if asleep && !request_path.is_reachable(key) {
                 let events: Vec<_> = self.events.iter().map(String::as_str).collect();
                 panic!(
-                    "seed {}: {key} is at zero, and no activator is in its path: {:?}\n{}",
+                    "seed {}: {key} has zero replicas and no activator in its request path: {:?}\n{}",
                     self.seed,
                     request_path.slices,
                     events.join("\n")
@@ -117,7 +121,7 @@ impl World {
             .filter(move |pod| pod.workload == *target && !self.is_dead(pod))
     }
 
-    /// Returns whether the engine requested the owner of a pod and has never received an answer.
+    /// Returns whether the engine requested the owner of a pod from the API server and has never received an answer.
     fn is_pending(&self, pod: &Pod) -> bool {
         self.is_requested(pod) && !self.answered.contains(&pod.owner)
     }
@@ -136,7 +140,7 @@ impl World {
         if !holds {
             let events: Vec<_> = self.events.iter().map(String::as_str).collect();
             panic!(
-                "seed {} step {}: {} from {} to {}, and it does not hold that {what}\n{}",
+                "seed {} step {}: order for {} from {} to {} replicas, but this must hold: {what}\n{}",
                 self.seed,
                 self.step,
                 order.target,

@@ -24,7 +24,7 @@ const STEPS: u64 = 2_000;
 const ALWAYS: u64 = 100_000;
 const FULL: u64 = 10_000_000;
 
-/// Seeds that found an error in the past.
+/// Seeds of the model test that found an error in the past.
 const KEPT: &[u64] = &[
     // 755: replicas that a person raised within the first stable window were reduced before the end of this window.
     // 2002: the replicas of a workload that a person scaled up from zero were reduced at once.
@@ -91,10 +91,10 @@ fn nothing_shrinks_on_what_is_not_known() {
         }
     }
     let [judged, shrinking, to_zero] = sums;
-    println!("{all} steps, {judged} orders, {shrinking} shrink a workload, {to_zero} to zero");
+    println!("{all} steps, {judged} orders: {shrinking} reduce replicas, {to_zero} to zero");
     assert!(
         shrinking > all / 10_000,
-        "a model in which nothing shrinks shows nothing"
+        "too few orders reduce replicas, so this test checks too little"
     );
 }
 

@@ -1,5 +1,5 @@
-//! The model of the request path through the activators: Services, records of ports, EndpointSlices, and activators
-//! that start and stop.
+//! The model of the request path through the activators: Services, ConfigMaps that record activator ports,
+//! EndpointSlices, and activators that start and stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,8 @@ type Name = (Box<str>, Box<str>);
 pub(super) struct RequestPath {
     records: BTreeMap<Box<str>, BTreeMap<Box<str>, Allotment>>,
     pub(super) slices: BTreeMap<Name, ObservedSlice>,
-    /// Version of the last write to any record of ports. All records share one sequence of versions.
+    /// Version of the last write to a ConfigMap that records activator ports. All these ConfigMaps share one sequence
+    /// of versions.
     version: u64,
     /// Whether each activator is running.
     pub(super) there: [bool; 2],
@@ -110,7 +111,7 @@ impl RequestPath {
         Outcome::Done(version)
     }
 
-    /// Reports all records of ports and EndpointSlices to the engine, as the watches do.
+    /// Reports all recorded activator ports and EndpointSlices to the engine, as the watches do.
     pub(super) fn publish(&self, engine: &mut Engine, now: Timestamp) {
         for (namespace, record) in &self.records {
             let version = self.version.to_string();
@@ -196,7 +197,7 @@ impl RequestPath {
         })
     }
 
-    /// Returns whether the EndpointSlice of a workload has the mark `ebb.dev/scaled-to-zero`.
+    /// Returns whether the EndpointSlice of a workload has the annotation `ebb.dev/scaled-to-zero`.
     pub(super) fn is_marked(&self, key: &TargetKey) -> bool {
         let name = (key.namespace.clone(), key.name.clone());
         self.slices.get(&name).is_some_and(|it| it.scaled_to_zero)

@@ -88,14 +88,14 @@ pub(super) struct World {
     pub(super) requested: Vec<(Box<str>, Arc<Owner>)>,
     /// Owners that the model has answered at least once.
     pub(super) answered: BTreeSet<Arc<Owner>>,
-    /// Orders that the model has not answered yet.
+    /// Scale orders that the model has not answered yet.
     orders: Vec<Order>,
     /// Changes that have not been reported to the engine yet, oldest first.
     unreported: VecDeque<Change>,
     pub(super) events: VecDeque<String>,
     /// State of the request path; `None`: no activators are installed.
     pub(super) request_path: Option<RequestPath>,
-    /// Number of all checked orders. `shrinking` counts the orders that reduce replicas, and `to_zero` counts the
+    /// Number of all checked scale orders. `shrinking` counts the orders that reduce replicas, and `to_zero` counts the
     /// orders to zero.
     pub(super) orders_judged: u64,
     pub(super) shrinking: u64,
@@ -386,7 +386,7 @@ impl World {
             workload.in_engine = Some((workload.uid, self.now));
         }
         let event = format!(
-            "{key} reported: {} opted in: {}",
+            "{key} reported: {} replicas, opted in: {}",
             facts.replicas, workload.opted_in
         );
         self.engine.target_seen(self.now, facts);
@@ -448,7 +448,7 @@ impl World {
         self.engine.followed(self.now, namespace, owner, followed);
     }
 
-    /// Answers a random order: the model's API server carries the order out or refuses it.
+    /// Answers a random scale order: the model's API server carries the order out or refuses it.
     fn answer_order(&mut self) {
         if self.orders.is_empty() {
             return;
@@ -602,7 +602,7 @@ impl World {
     fn change_freshness(&mut self) {
         self.fresh = !self.fresh;
         self.note(format!("fresh: {}", self.fresh));
-        let why = (!self.fresh).then(|| "the watch of pods is silent".to_owned());
+        let why = (!self.fresh).then(|| "no message about pods".to_owned());
         self.engine.facts_are(why);
     }
 

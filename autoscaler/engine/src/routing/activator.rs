@@ -31,7 +31,8 @@ pub(super) struct Waiting {
     /// The workload that the queued requests are for.
     pub(super) workload: WorkloadId,
     pub(super) series: Series,
-    /// Number of requests of this port that [`crate::entry::WorkloadState::counted_ahead`] includes.
+    /// Number of started requests of this port that were counted as load while queued, before a pod reports them
+    /// (included in [`crate::entry::WorkloadState::counted_ahead`]).
     pub(super) ahead: f64,
 }
 

@@ -245,7 +245,7 @@ impl ServiceRouting {
                     };
                     let series = &mut waiting.series;
                     if now.since(series.last_report) > STALE_AFTER {
-                        // The activator no longer reports, so its queued requests have been aborted.
+                        // The activator no longer reports, so its queued requests are assumed to be aborted.
                         if let Some(waiting) = activator.series.remove(&port) {
                             workload.forget(waiting.series.feed);
                         }
@@ -265,14 +265,14 @@ impl ServiceRouting {
         queued
     }
 
-    /// Removes activators that have not reported for `after`.
+    /// Removes activators that have not sent a report for the time `after`.
     pub(crate) fn sweep(&mut self, now: Timestamp, after: Duration) {
         self.activators
             .retain(|_, activator| now.since(activator.info.at) < after);
     }
 }
 
-/// Returns the Service of a port.
+/// Returns the Service of a proxied Service port.
 fn name_of((namespace, service, _, _): &ProxiedPort) -> Name {
     (namespace.as_str().into(), service.as_str().into())
 }

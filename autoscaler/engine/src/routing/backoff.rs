@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use ebb_autoscaler_core::Timestamp;
 
-/// Delay after the first failure.
+/// Delay of the retry after the first failed write.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Maximum delay if the API server has answered with an error.
+/// Maximum delay of a retry if the API server has answered the write with an error.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Maximum delay if the API server has not answered. The delay is shorter, because once the API server is available
-/// again, all writes can succeed.
+/// Maximum delay of a retry if the API server has not answered the write. This maximum is shorter than after an error,
+/// because once the API server is available again, all writes can succeed.
 const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
 /// Time without a failure after which the next failure counts as the first failure again.
 const OVER_AFTER: Duration = Duration::from_secs(120);
@@ -39,7 +39,7 @@ impl Backoff {
         self.last = Some(now);
     }
 
-    /// Returns the earliest time of a retry; `None`: a retry may be made now.
+    /// Returns the earliest time at which the write may be retried; `None`: the write may be retried now.
     pub(super) fn until(&self, now: Timestamp) -> Option<Timestamp> {
         let again = self.last? + self.wait;
         (again > now).then_some(again)
@@ -50,7 +50,7 @@ impl Backoff {
         *self = Self::default();
     }
 
-    /// Returns whether the last attempt failed.
+    /// Returns whether the last attempt to write failed.
     pub(super) fn is_in_trouble(&self) -> bool {
         self.last.is_some()
     }

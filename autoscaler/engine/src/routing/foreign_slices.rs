@@ -68,8 +68,8 @@ fn report(
         uid: uid.into(),
         warning: true,
         reason: "ForeignSlice",
-        note: "ignored: it has the label endpointslice.kubernetes.io/managed-by=ebb.dev and Ebb did not write it; \
-               delete it, or change the label"
+        note: "ignored: the label endpointslice.kubernetes.io/managed-by=ebb.dev is set, but Ebb did not write this \
+               EndpointSlice; delete it, or change the label"
             .to_owned(),
     });
 }

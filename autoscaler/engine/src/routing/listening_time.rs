@@ -22,7 +22,7 @@ const STALL: Duration = Duration::from_secs(1);
 /// the address of the new leader, and up to 5 s to open a connection. So 15 s = 10 s + 5 s of margin.
 const UNREPORTED_AFTER: Duration = Duration::from_secs(15);
 
-/// The current period without a gap.
+/// The current period in which this replica has been receiving reports of activators without a gap.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ListeningTime {
     /// Start of the period, and the time of the last call of the engine.
@@ -53,7 +53,7 @@ impl ListeningTime {
         now.since(last).min(self.lasted(now)) >= STALE_AFTER
     }
 
-    /// Returns whether an address from which no activator has reported counts as gone.
+    /// Returns whether an address in an EndpointSlice counts as gone if no activator has reported from this address.
     pub(super) fn is_unreported_gone(&self, now: Timestamp) -> bool {
         self.lasted(now) >= UNREPORTED_AFTER
     }

@@ -1,7 +1,7 @@
-//! The record of ports of one namespace: the known version of the ConfigMap, and whether a change is pending.
+//! The ConfigMap that records the activator ports of one namespace: its known version, and whether a change is pending.
 //!
 //! Only one change is pending at a time, and each change is based on the known version. If another client has changed
-//! the record, the API server refuses the change. The change is then computed again from the version that the watch
+//! the ConfigMap, the API server refuses the change. The change is then computed again from the version that the watch
 //! reports.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,32 +11,33 @@ use ebb_contract::allotments::Allotment;
 
 use super::{backoff::Backoff, route::PENDING_FOR};
 
-/// State of the record of ports of one namespace.
+/// State of the ConfigMap that records the activator ports of one namespace.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceRecord {
     /// `metadata.resourceVersion` of the ConfigMap; `None`: the ConfigMap does not exist.
     version: Option<Box<str>>,
-    /// Names of the Services with a key in the record.
+    /// Names of the Services with a key in the ConfigMap that records activator ports.
     pub(super) services: BTreeSet<Box<str>>,
-    /// Number of keys of the record that cannot be parsed.
+    /// Number of keys in the ConfigMap that cannot be parsed.
     pub(super) senseless: usize,
     /// Time at which the pending change was requested; `None`: no change is pending.
     requested: Option<Timestamp>,
     pub(super) backoff: Backoff,
-    /// Services that wait until the pending change of the record has ended.
+    /// Services that wait until the pending change of the ConfigMap has ended.
     pub(super) waiting: BTreeSet<Box<str>>,
 }
 
-/// A change of the record of ports of one namespace.
+/// A change of the ConfigMap that records the activator ports of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordChange {
     /// Namespace of the Services.
     pub namespace: Box<str>,
-    /// `metadata.resourceVersion` on which the change is based; `None`: the record does not exist yet.
+    /// `metadata.resourceVersion` of the ConfigMap on which the change is based; `None`: the ConfigMap does not exist
+    /// yet.
     pub version: Option<Box<str>>,
-    /// New value for each changed Service, by name; `None`: the key of the Service is removed.
+    /// New value in the ConfigMap for each changed Service, by name; `None`: the key of the Service is removed.
     pub changes: BTreeMap<Box<str>, Option<Allotment>>,
-    /// Whether the record has no keys after the change.
+    /// Whether the ConfigMap has no keys after the change.
     pub empties: bool,
 }
 
@@ -56,14 +57,14 @@ impl NamespaceRecord {
         true
     }
 
-    /// Returns the time until which no further change can be made; `None`: a change can be made now.
+    /// Returns the time until which no further change of the ConfigMap can be made; `None`: a change can be made now.
     pub(super) fn busy_until(&self, now: Timestamp) -> Option<Timestamp> {
         let requested = self.requested.map(|requested| requested + PENDING_FOR);
         let requested = requested.filter(|until| *until > now);
         requested.max(self.backoff.until(now))
     }
 
-    /// Creates a change, which is pending until [`Self::answered`] is called.
+    /// Creates a change of the ConfigMap, which is pending until [`Self::answered`] is called.
     pub(super) fn change(
         &mut self,
         namespace: &str,

@@ -42,7 +42,7 @@ pub(super) struct NamespaceRouting {
 #[derive(Debug)]
 struct IndexedService {
     facts: ServiceFacts,
-    /// Key of the Service in `by_selector`; `None` without a selector.
+    /// Key of the Service in `by_selector`; `None` if the Service has no selector.
     index_key: Option<Pair>,
 }
 
@@ -51,8 +51,8 @@ struct IndexedService {
 enum LeadsTo {
     Nothing,
     One(WorkloadId),
-    /// At least two workloads match, or the query has exceeded its bound. The value contains the matches that were
-    /// found.
+    /// At least two workloads match, or the query has examined its maximum number of workloads. The value contains the
+    /// matches that were found.
     Several([Option<WorkloadId>; 2]),
 }
 
@@ -162,8 +162,8 @@ impl NamespaceRouting {
             .map(|(name, _)| name)
     }
 
-    /// Returns the Services that route only to this workload and can be proxied; an empty list if the query exceeds its
-    /// bound.
+    /// Returns the Services that route only to this workload and can be proxied; an empty list if more than the maximum
+    /// number of objects had to be examined.
     pub(super) fn proxied_services(&self, id: WorkloadId) -> Vec<ProxiedService<'_>> {
         self.ways(id)
             .map_or_else(Vec::new, |(_, proxied_services)| proxied_services)
@@ -211,7 +211,7 @@ impl NamespaceRouting {
 
     /// Returns two lists: the Services that select a workload, and the Services that are proxied for the workload. A
     /// proxied Service either selects the workload itself, or refers to a selecting Service by `ebb.dev/pods-of`.
-    /// `None` if the query exceeds its bound.
+    /// `None` if more than the maximum number of objects had to be examined.
     fn ways(&self, id: WorkloadId) -> Option<(Vec<&ServiceFacts>, Vec<ProxiedService<'_>>)> {
         let (services, all) = self.services_of(id);
         if !all {
@@ -423,7 +423,7 @@ mod tests {
         let mut tls = service("web", &[("app", "web")]);
         tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
         routing.service_seen(tls);
-        assert_eq!(names(&routing, WEB).len(), 1, "its other port is fronted");
+        assert_eq!(names(&routing, WEB).len(), 1, "the other port is proxied");
         assert!(!routing.can_be_queued(WEB));
         let mut headless = service("web", &[("app", "web")]);
         headless.headless = true;
@@ -475,7 +475,10 @@ mod tests {
         assert_eq!(routing.services_of(odd).0.len(), MOST_SERVICES);
         assert!(routing.proxied_services(odd).is_empty() && !routing.can_be_queued(odd));
         assert_eq!(routing.leads_to("odd-1"), None);
-        assert!(routing.can_be_queued(WEB), "the others are as they were");
+        assert!(
+            routing.can_be_queued(WEB),
+            "other workloads are not affected"
+        );
         for number in 0..MANY {
             routing.workload_gone(WorkloadId(10 + number as u64));
             routing.service_gone(&format!("odd-{number}"));

@@ -8,7 +8,7 @@ use super::{
 /// A write to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// Change the record of ports of a namespace.
+    /// Change the ConfigMap that records the activator ports of a namespace.
     Record(RecordChange),
     /// Write the EndpointSlice of a Service: the desired state, and the content to write.
     Write(Box<DesiredSlice>, ObservedSlice),
@@ -24,14 +24,14 @@ pub enum Path {
 /// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The API server has carried out the write. The value is the new `metadata.resourceVersion` of the record of
-    /// ports; `None` if the write was for an EndpointSlice or deleted the record.
+    /// The API server has carried out the write. The value is the new `metadata.resourceVersion` of the ConfigMap that
+    /// records activator ports; `None` if the write was for an EndpointSlice or deleted the ConfigMap.
     Done(Option<Box<str>>),
     /// The API server refused the write.
     Refused {
         /// The error message.
         why: String,
-        /// Whether the reason is that the namespace is terminating.
+        /// Whether the API server refused the write because the namespace is terminating.
         terminating: bool,
     },
     /// No answer from the API server has arrived, so it is not known whether the write was carried out.

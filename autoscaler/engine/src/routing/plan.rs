@@ -1,5 +1,5 @@
-//! The next step for one Service. The record of ports is written before the EndpointSlice, and removed after the
-//! EndpointSlice.
+//! The next step for one Service. The activator ports of the Service are recorded before the EndpointSlice is written,
+//! and the record is removed after the EndpointSlice.
 //!
 //! Bias: nothing is removed because of missing facts. A Service whose workload is not known yet keeps its recorded
 //! ports, its EndpointSlice and the activators in the EndpointSlice.
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) short: Option<Shortage>,
     /// The workload that the Service routes to, and whether the workload has replicas.
     pub(super) leads_to: Option<(TargetKey, bool)>,
-    /// Whether the EndpointSlice is to have the mark `ebb.dev/scaled-to-zero`.
+    /// Whether the EndpointSlice is to have the annotation `ebb.dev/scaled-to-zero`.
     pub(super) scaled_to_zero: bool,
 }
 
@@ -39,13 +39,13 @@ pub(super) enum Step {
     Forget,
     /// The Service must be checked again at this time.
     Later(Timestamp),
-    /// The Service must be checked again when the pending change of the record of ports has ended, at this time at the
-    /// latest.
+    /// The Service must be checked again when the pending change of the recorded ports has ended, and no later than
+    /// this time.
     AfterRecord(Timestamp),
     Record(Option<Allotment>),
     Write(Box<DesiredSlice>, ObservedSlice),
     Remove,
-    /// Report that another client wrote the EndpointSlice.
+    /// Publish an Event: the EndpointSlice `SERVICE-ebb` of this Service was not written by Ebb.
     Foreign,
 }
 
@@ -166,8 +166,8 @@ impl ServiceRouting {
             listening: self.listening,
             now,
         };
-        // The basis is the last write of this leader, if one exists, because another client may have edited the
-        // EndpointSlice afterwards.
+        // The new content is based on the last write of this leader, if one exists, because another client may have
+        // edited the EndpointSlice afterwards.
         let basis = match (&route.requested, &route.last) {
             (None, Some(last)) => Some(last),
             _ => current,
@@ -237,14 +237,14 @@ impl ServiceRouting {
             return true;
         };
         match workloads.find(&key) {
-            // A workload that Ebb scaled to zero gets a pod first; see `zero`.
+            // A workload that Ebb scaled to zero gets a pod before its EndpointSlice is removed; see `zero.rs`.
             Some(entry) => !self.is_ours_at_zero(entry),
             None => ownership.is_no_workload(&key),
         }
     }
 
-    /// Returns `step`, which changes the record of ports; or a step to wait if another change of this record is
-    /// pending.
+    /// Returns `step`, which changes the recorded ports of a namespace; if another change of these ports is pending,
+    /// returns a step that waits.
     fn when_free(&self, name: &Name, now: Timestamp, step: Step) -> Step {
         let record = self.records.get(&name.0);
         match record.and_then(|record| record.busy_until(now)) {

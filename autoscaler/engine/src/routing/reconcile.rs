@@ -33,7 +33,7 @@ const AT_ONCE: usize = 1_000;
 /// minutes (10 000 / 64 = 156 s).
 const SLOWLY: usize = 64;
 
-/// Changes of records of ports, by namespace and Service; `None`: the key of the Service is removed.
+/// Changes of recorded activator ports, by namespace and Service; `None`: the record of the Service is removed.
 type Changes = BTreeMap<Box<str>, BTreeMap<Box<str>, Option<Allotment>>>;
 
 impl ServiceRouting {
@@ -177,8 +177,8 @@ impl ServiceRouting {
         self.foreign.gone(&name.0, &slices::name(&name.1));
     }
 
-    /// Records whether the plan for a Service sets the mark `ebb.dev/scaled-to-zero` and whether ports are missing.
-    /// Publishes an Event about a new shortage of ports.
+    /// Records whether the plan for a Service sets the annotation `ebb.dev/scaled-to-zero` and whether ports are
+    /// missing. Publishes an Event about a new shortage of ports.
     fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan, outbox: &mut Outbox) {
         let route = self.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
@@ -207,7 +207,7 @@ impl ServiceRouting {
                 self.most_ports.0
             ),
             Shortage::Cluster => format!("all {} ports on the activators are in use", PORTS.len()),
-            Shortage::Service => format!("it has more than {MOST_PORTS} TCP ports"),
+            Shortage::Service => format!("the Service has more than {MOST_PORTS} TCP ports"),
         };
         let in_namespace = self.namespaces.get(&name.0);
         let uid = in_namespace.and_then(|it| it.service(&name.1));
@@ -223,7 +223,7 @@ impl ServiceRouting {
     }
 
     /// Records the outcome of a write or a removal of an EndpointSlice. `written`: the written content; `None`: the
-    /// EndpointSlice was removed. Returns the error message if an Event should report it.
+    /// EndpointSlice was removed. Returns the error message if an Event should report the failure.
     fn slice_done(
         &mut self,
         now: Timestamp,

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::TargetKey;
 
-/// Time after which a write is requested again if neither an answer nor the watch has confirmed the write. The API
-/// server usually answers within three seconds.
+/// Time after which a write is repeated if neither the answer of the API server nor the watch has confirmed the write.
+/// The API server usually answers within three seconds.
 pub(super) const PENDING_FOR: Duration = Duration::from_secs(5);
 
 /// Routing state of one Service.
@@ -28,10 +28,10 @@ pub(super) struct Route {
     pub(super) record: Option<Allotment>,
     /// Requested change of the recorded ports that is not answered yet; `Some(None)`: removal.
     pub(super) requested_record: Option<Option<Allotment>>,
-    /// Claimed port numbers of the confirmed and the requested record, each with the time of its record in Unix
-    /// seconds.
+    /// Activator port numbers that this Service claims: those that are recorded, and those whose record is requested.
+    /// Each number has the time of its record in Unix seconds.
     claims: BTreeSet<(u16, u64)>,
-    /// EndpointSlice in the API server with the name that Ebb gives to the slice of this Service.
+    /// The EndpointSlice `SERVICE-ebb` in the API server: the name of Ebb's slice for this Service.
     pub(super) existing: Option<ExistingSlice>,
     /// Requested content of the EndpointSlice that the watch has not reported yet, and the time of the request.
     pub(super) requested: Option<(ObservedSlice, Timestamp)>,
@@ -48,20 +48,21 @@ pub(super) struct Route {
     pub(super) reported: bool,
     /// Reason why the Service does not have all the ports it needs; `None`: it has all ports.
     pub(super) short: Option<Shortage>,
-    /// Whether this process marked the EndpointSlice `ebb.dev/scaled-to-zero` while the workload still had replicas.
-    /// False if this process found the mark when the workload was already at zero.
+    /// Whether this process set the annotation `ebb.dev/scaled-to-zero` on the EndpointSlice while the workload still
+    /// had replicas. False if this process found the annotation when the workload was already at zero.
     pub(super) marks: bool,
 }
 
-/// An EndpointSlice in the API server with the name that Ebb gives to the slice of a Service.
+/// An EndpointSlice `SERVICE-ebb` in the API server. This is the name of Ebb's slice for a Service, but a tenant can
+/// use the name, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ExistingSlice {
     pub(super) uid: Box<str>,
     /// Whether the label of the EndpointSlice says that Ebb manages it.
     pub(super) claims: bool,
-    /// Whether the ports of the EndpointSlice may be copied into the record of ports. True if the EndpointSlice existed
-    /// before this replica became the leader: earlier releases wrote no record of ports, and an upgrade must not change
-    /// a port number.
+    /// Whether the ports of the EndpointSlice may be copied into the record of activator ports. True if the
+    /// EndpointSlice existed before this replica became the leader: earlier releases recorded no ports, and an upgrade
+    /// must not change a port number.
     pub(super) adoptable: bool,
     pub(super) written: ObservedSlice,
 }
@@ -88,8 +89,8 @@ impl Route {
         existing.map(|existing| &existing.written)
     }
 
-    /// Returns the workload that the record of ports names; without a record, the workload that the EndpointSlice
-    /// names.
+    /// Returns the workload that the recorded ports of the Service name; if no ports are recorded, the workload that
+    /// the EndpointSlice names.
     pub(super) fn workload(&self, namespace: &str) -> Option<TargetKey> {
         let text = match &self.record {
             Some(record) => &record.workload,
@@ -107,8 +108,8 @@ impl Route {
             && !self.doubtful
     }
 
-    /// Claims the port numbers in the confirmed and the requested record, and releases all other numbers. Returns the
-    /// newly claimed numbers.
+    /// Claims the activator port numbers in the confirmed and the requested record of the Service, and releases all
+    /// other numbers. Returns the newly claimed numbers.
     pub(super) fn reclaim(
         &mut self,
         name: &Name,

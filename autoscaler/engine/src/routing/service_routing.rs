@@ -1,6 +1,6 @@
 //! The state of the request path of all Services, and the facts from the API server that change it.
 //!
-//! A fact only marks the Services that it concerns. The marked Services are checked later (`reconcile.rs`).
+//! A fact only marks the affected Services. The marked Services are checked later (`reconcile.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -91,7 +91,7 @@ impl Default for MostPorts {
     }
 }
 
-/// Counts for proxied Services, records of ports and EndpointSlices.
+/// Counts for proxied Services, recorded activator ports and EndpointSlices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoutingFigures {
     /// Number of Services with recorded activator ports.
@@ -100,7 +100,7 @@ pub struct RoutingFigures {
     pub short_services: usize,
     /// Number of EndpointSlices with the `managed-by` label of Ebb that Ebb did not write.
     pub foreign_slices: usize,
-    /// Number of keys in the records of ports that cannot be parsed.
+    /// Number of keys that cannot be parsed in the ConfigMaps that record activator ports.
     pub senseless_records: usize,
     /// Number of EndpointSlices whose last write or removal failed.
     pub refused_slices: usize,
@@ -301,8 +301,8 @@ impl ServiceRouting {
         self.mark_in(namespace, touched);
     }
 
-    /// Processes the record of ports of a namespace. Returns the workloads that the record names; none if a newer
-    /// version of the record is already known.
+    /// Processes the ConfigMap that records the activator ports of a namespace. Returns the workloads that the
+    /// ConfigMap names; none if a newer version of the ConfigMap is already known.
     pub(crate) fn record_seen(
         &mut self,
         now: Timestamp,
@@ -332,7 +332,7 @@ impl ServiceRouting {
         workloads
     }
 
-    /// Processes the deletion of the record of ports of a namespace.
+    /// Processes the deletion of the ConfigMap that records the activator ports of a namespace.
     pub(crate) fn record_gone(&mut self, now: Timestamp, namespace: &str) {
         let Some(record) = self.records.get_mut(namespace) else {
             return;
@@ -345,8 +345,8 @@ impl ServiceRouting {
         self.forget_record(namespace);
     }
 
-    /// Processes an EndpointSlice with the name that Ebb gives to the slice of this Service. `claims`: whether the
-    /// label of the EndpointSlice says that Ebb manages the EndpointSlice.
+    /// Processes the EndpointSlice `SERVICE-ebb`. This is the name of Ebb's slice for `service`, but a tenant can use
+    /// the name, too. `claims`: whether the label of the EndpointSlice says that Ebb manages the EndpointSlice.
     pub(crate) fn slice_seen(
         &mut self,
         namespace: &str,
@@ -373,7 +373,7 @@ impl ServiceRouting {
         self.mark(name);
     }
 
-    /// Records that the EndpointSlice with the name that Ebb gives to the slice of this Service was deleted.
+    /// Records that the EndpointSlice `SERVICE-ebb`, Ebb's slice for `service`, was deleted.
     pub(crate) fn slice_gone(&mut self, namespace: &str, service: &str) {
         let name: Name = (namespace.into(), service.into());
         if let Some(route) = self.routes.get_mut(&name) {
@@ -431,14 +431,14 @@ impl ServiceRouting {
 }
 
 impl ServiceRouting {
-    /// Returns the workloads that the records of ports name; for a Service without a record, the workload that the
-    /// EndpointSlice names.
+    /// Returns the workload of each Service, as named in the recorded ports of the Service; for a Service without
+    /// recorded ports, as named in its EndpointSlice.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter();
         routes.filter_map(|((namespace, _), route)| route.workload(namespace))
     }
 
-    /// Returns the workloads whose EndpointSlices have the mark `ebb.dev/scaled-to-zero`.
+    /// Returns the workloads whose EndpointSlices have the annotation `ebb.dev/scaled-to-zero`.
     pub(crate) fn workloads_at_zero(&self) -> impl Iterator<Item = TargetKey> + '_ {
         let routes = self.routes.iter().filter(|(_, route)| {
             let confirmed = route.confirmed();
@@ -466,8 +466,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Updates the port claims of a Service from its confirmed and its requested record. Marks the other Services that
-    /// claim one of the new numbers to be checked.
+    /// Updates the port claims of a Service from its confirmed and its requested record of activator ports. Marks the
+    /// other Services that claim one of the new numbers to be checked.
     pub(super) fn reclaim(&mut self, now: Timestamp, name: &Name) {
         let Some(route) = self.routes.get_mut(name) else {
             return;

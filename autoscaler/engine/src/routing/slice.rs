@@ -1,8 +1,8 @@
 //! The EndpointSlice by which Ebb routes a Service to the activators, in addition to the Service's own EndpointSlices.
 //! This module has only pure functions; `docs/activator.md` describes the states of the EndpointSlice.
 //!
-//! The port numbers come from the record of ports in Ebb's own namespace (`ebb_contract::allotments`). The
-//! EndpointSlice repeats the port numbers for kube-proxy.
+//! The port numbers come from ConfigMaps in Ebb's own namespace (`ebb_contract::allotments`). The EndpointSlice repeats
+//! the port numbers for kube-proxy.
 //!
 //! Bias: towards stability. An activator in the request path stays while it reports that it listens, and while this
 //! replica could not have received its reports. Failure mode: if no activator listens, no activator is added to the
@@ -24,7 +24,7 @@ use crate::names::TargetKey;
 pub struct DesiredSlice {
     /// The workload whose pods are behind the Service.
     pub workload: TargetKey,
-    /// Name of the Service. The namespace is that of the workload.
+    /// Name of the Service, which is in the namespace of the workload.
     pub service: String,
     /// Uid of the Service, which owns the EndpointSlice.
     pub service_uid: String,
@@ -38,13 +38,13 @@ pub struct DesiredSlice {
     /// address family of the Service decides.
     pub six: bool,
     /// Maximum number of concurrent requests on one pod; 0 means no limit. With a limit, only one activator is in the
-    /// request path, because it alone must assign the requests to pods.
+    /// request path, because the limit can be kept only if one activator assigns all requests to pods.
     pub hard_limit: u32,
     /// Name of the Service that selects the pods, if it is another Service. The public Service of a workload with a
     /// hard limit selects no pods itself, so that no request bypasses the activator.
     pub pods_of: Option<String>,
-    /// Whether the EndpointSlice is to have the mark `ebb.dev/scaled-to-zero`: Ebb scaled the workload to zero, or is
-    /// about to do so.
+    /// Whether the EndpointSlice is to have the annotation `ebb.dev/scaled-to-zero`: Ebb scaled the workload to zero,
+    /// or is about to do so.
     pub scaled_to_zero: bool,
     /// Whether the Service has no ready endpoint of a pod, so that only the activators in the EndpointSlice receive its
     /// requests. These activators remain in the EndpointSlice even if they do not report.
@@ -68,7 +68,7 @@ pub struct ObservedSlice {
     pub workload: String,
     /// Uid of the Service that owns the EndpointSlice.
     pub service_uid: String,
-    /// Whether the EndpointSlice has the mark `ebb.dev/scaled-to-zero`.
+    /// Whether the EndpointSlice has the annotation `ebb.dev/scaled-to-zero`.
     pub scaled_to_zero: bool,
     /// Whether another client has changed a label or the conditions of an endpoint, which Ebb itself never changes.
     pub tampered: bool,
@@ -135,7 +135,7 @@ impl DesiredSlice {
             .map(|(name, _)| name)
     }
 
-    /// Returns the workload as `GROUP/KIND/NAME`, as in EndpointSlices and records of ports.
+    /// Returns the workload as `GROUP/KIND/NAME`, as in EndpointSlices and in the record of activator ports.
     pub(super) fn workload_text(&self) -> String {
         let key = &self.workload;
         format!("{}/{}/{}", key.group, key.kind, key.name)
@@ -207,7 +207,7 @@ fn choose(
         .iter()
         .all(|it| !in_path.iter().any(|(address, _)| address == it))
     {
-        // The activator that is already in the path has assigned requests to pods, so it must remain the only one.
+        // The activator that is already in the path has assigned requests to pods, so no other activator may be added.
         if let Some(address) = unreported.take(1).next() {
             chosen = [address].into();
         }
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(written.endpoints, [ip(1), ip(2)].into());
         assert!(
             !is_path_confirmed(&desired(true), &written, &all),
-            "they have not seen it"
+            "the activators have not seen the EndpointSlice"
         );
         let seen = [activator(1, NUMBER, true), activator(2, NUMBER, true)];
         assert!(is_path_confirmed(&desired(true), &written, &seen));

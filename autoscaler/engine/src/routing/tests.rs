@@ -344,21 +344,21 @@ fn nobody_there_to_hold_and_the_last_pod_stays() {
     assert_eq!(world.until_order(200), None);
     world.activator = true;
     let again = world.until_order(60).unwrap();
-    assert!(again >= 30, "{again}: a whole grace period from here");
+    assert!(again >= 30, "{again} s, less than the grace period");
 
     let mut world = World::new(&[("autoscaling.knative.dev/target-burst-capacity", "-1")]);
     world.activator = false;
     assert_eq!(
         world.until_order(200),
         None,
-        "also where it is taken to be in the path always"
+        "without an activator, the last pod stays"
     );
 
     let mut world = World::new(&[]);
     let mut tls = service();
     tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
     world.engine.service_seen(tls);
-    assert_eq!(world.until_order(200), None, "one way in cannot be held");
+    assert_eq!(world.until_order(200), None, "the TLS port is not proxied");
 }
 
 #[test]
@@ -490,11 +490,11 @@ fn the_path_is_left_as_soon_as_a_pod_gives_room() {
     world.pod_comes();
     assert!(
         !world.view().activator_in_path,
-        "one pod has room for 10, 5 in reserve"
+        "capacity 10 of one pod exceeds 5"
     );
     world.engine.endpoints_seen("shop", "web-1", "web", false);
     world.seconds(1);
-    assert_eq!(world.endpoints(), 1, "no node knows of the pod yet");
+    assert_eq!(world.endpoints(), 1, "no endpoint of the pod is ready yet");
     world.engine.endpoints_seen("shop", "web-1", "web", true);
     world.seconds(1);
     assert_eq!(world.endpoints(), 0);
@@ -520,7 +520,7 @@ fn who_knows_nothing_yet_leaves_the_path_as_it_is() {
         let mut before = World::new(&[]);
         before.seconds(5);
         let mut slice = before.slice.clone().unwrap();
-        assert_eq!(slice.endpoints.len(), 1, "a pod of 100 has no room for 211");
+        assert_eq!(slice.endpoints.len(), 1, "capacity 100 is below 211");
         if !in_path {
             slice.endpoints.clear();
         }
@@ -619,7 +619,7 @@ fn ten_thousand_services_have_a_door_each() {
             },
         );
     }
-    // Each call makes only a limited number of the decisions, so that other work on the engine need not wait for all
+    // Each call makes only a limited number of the decisions, so that other work on the engine does not wait for all
     // decisions.
     let rounds = (1..).find(|_| engine.decide_due(now).is_none_or(|due| due > now));
     assert!(rounds.is_some_and(|rounds| rounds > 100), "{rounds:?}");
@@ -672,7 +672,7 @@ fn ten_thousand_services_have_a_door_each() {
     assert_eq!(
         again,
         (2 * MANY, MANY),
-        "all into the path, and that is all"
+        "one more write for each EndpointSlice"
     );
 }
 

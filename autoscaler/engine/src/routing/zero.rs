@@ -1,8 +1,8 @@
 //! The workloads that Ebb scaled to zero, and whether a request can still wake each of these workloads.
 //!
-//! Ebb marks the workload's EndpointSlice (`ebb.dev/scaled-to-zero`) before it creates the order to zero, so that a
-//! replica of the autoscaler that starts later reads the mark. A workload that a person scaled to zero is never marked,
-//! and stays at zero.
+//! Before Ebb scales a workload to zero, Ebb sets the annotation `ebb.dev/scaled-to-zero` on the workload's
+//! EndpointSlice. A replica of the autoscaler that starts later reads this annotation. A workload that a person scaled
+//! to zero never gets the annotation, and stays at zero.
 //!
 //! Bias: towards a running pod, even if no request needs the pod. A workload is cut off if Ebb scaled the workload to
 //! zero and its request path through the activators has not been confirmed for 10 s (`CUT_OFF_AFTER`). A workload that
@@ -44,7 +44,8 @@ impl ServiceRouting {
                 None => Some(zero.broken_since.unwrap_or(now)),
             };
         } else if let Some(zero) = self.at_zero.get_mut(&entry.id) {
-            // The EndpointSlice with the mark has been removed, so the path counts as not confirmed.
+            // The EndpointSlice with the annotation `ebb.dev/scaled-to-zero` has been removed, so the path counts as
+            // not confirmed.
             zero.broken_since = zero.broken_since.or(Some(now));
         }
     }
@@ -61,7 +62,7 @@ impl ServiceRouting {
             })
     }
 
-    /// Returns whether every EndpointSlice of a workload in the API server has the mark `ebb.dev/scaled-to-zero`.
+    /// Returns whether every EndpointSlice of a workload in the API server has the annotation `ebb.dev/scaled-to-zero`.
     pub(crate) fn is_marked(&self, entry: &WorkloadState) -> bool {
         let names = self.names(entry);
         !names.is_empty()
@@ -72,14 +73,14 @@ impl ServiceRouting {
             })
     }
 
-    /// Returns whether Ebb scaled a workload to zero: this replica created the order, or an EndpointSlice has the mark
-    /// `ebb.dev/scaled-to-zero`.
+    /// Returns whether Ebb scaled a workload to zero: this replica created the order to zero, or an EndpointSlice has
+    /// the annotation `ebb.dev/scaled-to-zero`.
     pub(crate) fn is_ours_at_zero(&self, entry: &WorkloadState) -> bool {
         self.at_zero.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
     }
 
-    /// Returns whether an EndpointSlice has the mark `ebb.dev/scaled-to-zero`, and no person scaled the workload to
-    /// zero before Ebb did.
+    /// Returns whether an EndpointSlice has the annotation `ebb.dev/scaled-to-zero`, and no person scaled the workload
+    /// to zero before Ebb did.
     fn is_said_to_be_at_zero(&self, entry: &WorkloadState) -> bool {
         self.names(entry).iter().any(|name| {
             self.routes.get(name).is_some_and(|route| {
@@ -90,11 +91,12 @@ impl ServiceRouting {
     }
 }
 
-/// Returns whether the EndpointSlice of a workload is to have the mark `ebb.dev/scaled-to-zero`. `marked`: whether the
-/// EndpointSlice has the mark now. `marks`: whether this process set the mark (see [`super::route::Route::marks`]).
+/// Returns whether the EndpointSlice of a workload is to have the annotation `ebb.dev/scaled-to-zero`. `marked`:
+/// whether the EndpointSlice has the annotation now. `marks`: whether this process set the annotation (see
+/// [`super::route::Route::marks`]).
 pub(super) fn mark(entry: &WorkloadState, marked: bool, marks: bool) -> bool {
     match entry.replicas() {
-        // If this process set the mark but created no order to zero, a person scaled the workload to zero first.
+        // If this process set the annotation but created no order to zero, a person scaled the workload to zero first.
         0 => marked && (!marks || entry.was_scaled_to_zero()),
         _ => entry.wants_zero(),
     }
@@ -112,7 +114,7 @@ impl WorkloadState {
             && want == Some(0)
     }
 
-    /// Returns whether the last order of this replica was an order to zero.
+    /// Returns whether the last scale order of this replica was an order to zero.
     fn was_scaled_to_zero(&self) -> bool {
         let written = self.written.as_ref();
         self.ordered == Some(0) || written.is_some_and(|written| written.order.to == 0)

@@ -169,7 +169,7 @@ fn facts_that_are_out_of_date_never_shrink_anything() {
     for name in ["a", "b", "c", "d", "e"] {
         cluster.pod("web", name, "n1", 0);
     }
-    let stale = "the watch of pods was last heard of 31 s ago";
+    let stale = "no message about pods for more than 30s";
     cluster.engine.facts_are(Some(stale.to_owned()));
     assert_eq!(orders(&cluster.pass(300)), []);
     let view = cluster.engine.views().next().unwrap();
@@ -214,7 +214,8 @@ fn p4_what_only_a_slice_leads_to_is_a_workload() {
     let to = Followed::To(key("made"));
     cluster.engine.confirmed(cluster.now, &key("made"), to);
     assert_eq!(cluster.engine.views().count(), 1);
-    // `gone` counts as no workload only after the API server has answered that the object does not exist.
+    // The object `gone` counts as "not a workload" only after the API server has answered that the object does not
+    // exist.
     cluster.engine.slice_leads_to(key("gone"));
     let absent = Followed::Nowhere(Dead::Absent);
     assert!(!cluster.engine.ownership.is_no_workload(&key("gone")));

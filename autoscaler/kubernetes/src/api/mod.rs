@@ -57,7 +57,7 @@ impl Connections {
             });
         }
         let mut connector = HttpConnector::new();
-        // `https` is allowed here, because the next layer does TLS.
+        // The TCP connector accepts `https` addresses, because the layer around the connector does TLS.
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_WITHIN));

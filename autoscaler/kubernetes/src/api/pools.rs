@@ -57,7 +57,7 @@ impl Pools {
         }
     }
 
-    /// Returns (number, pool) of the pool in use.
+    /// Returns the connection pool in use, as (its number, the pool).
     pub(super) fn current(&self) -> (u64, Send) {
         let current = self.lock();
         (current.0, Arc::clone(&current.1))

@@ -72,8 +72,8 @@ impl Requests {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                // The connection failed with an error, so hyper removes it from the pool. The pool need not be
-                // replaced.
+                // The connection failed with an error, so hyper removes it from the pool. The rest of the pool stays in
+                // use.
                 waiting.over();
                 return Err(error.into());
             }

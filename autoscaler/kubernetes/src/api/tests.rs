@@ -54,7 +54,7 @@ fn connections(url: &str) -> Connections {
     Connections::new(Config::new(url.parse().unwrap())).unwrap()
 }
 
-/// Renews the Lease so that a write may take about one second.
+/// Renews the leadership for about one second, so a write may take about one second.
 fn renew(leadership: &Leadership) {
     leadership.renewed(
         leadership.now(),
@@ -65,7 +65,7 @@ fn renew(leadership: &Leadership) {
 
 #[tokio::test]
 async fn p5_a_connection_that_froze_is_not_used_again() {
-    // The first connection answers two requests, all others every request.
+    // The server answers two requests on its first connection, and every request on later connections.
     let (url, accepted) = server(|number| if number == 0 { 2 } else { usize::MAX }).await;
     let leadership = Leadership::new(BootClock::new());
     let client = connections(&url)

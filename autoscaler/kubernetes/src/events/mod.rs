@@ -38,7 +38,7 @@ const LONGEST_NOTE: usize = 1024;
 /// Maximum number of notices that wait to be written: more than a person would read.
 const WAITING: usize = 1024;
 
-/// The sender of notices.
+/// Publishes notices as Events.
 #[derive(Clone, Debug)]
 pub(super) struct Events {
     sender: mpsc::Sender<Notice>,
@@ -83,7 +83,7 @@ impl Events {
         match rates.take(&about.namespace, Instant::now()) {
             Verdict::Write => info!(%about, %reason, "{note}"),
             Verdict::FirstTooMany => {
-                warn!(namespace = %about.namespace, "too many Events of one namespace; further ones are dropped");
+                warn!(namespace = %about.namespace, "too many Events in this namespace; further Events are dropped");
                 self.dropped.inc();
                 return;
             }
@@ -95,7 +95,7 @@ impl Events {
         drop(rates);
         if self.sender.try_send(notice).is_err() {
             self.dropped.inc();
-            warn!("too many Events at once; one is dropped");
+            warn!("too many Events wait to be written; an Event is dropped");
         }
     }
 }

@@ -29,7 +29,7 @@ struct Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Write,
-    /// The first Event beyond the limit.
+    /// The Event must not be written. It is the first Event of its namespace beyond the limit, so a warning is logged.
     FirstTooMany,
     TooMany,
 }

@@ -7,15 +7,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Maximum number of connections of strangers, i.e. of senders that have not sent a good token yet. If all agents
-/// restart, they connect within seconds. The limit is many times the number of TLS handshakes that a node can do per
-/// second.
+/// Maximum number of connections of strangers: senders that have not sent a valid token yet. If all agents restart,
+/// they connect within seconds. The limit is many times the number of TLS handshakes that a node can do per second.
 const STRANGERS: usize = 2_048;
-/// Maximum number of connections of strangers from one address. The limit is greater than one, because nodes behind NAT
-/// share an address. An attacker's pod has one address, so it cannot use up the limit for all strangers.
+/// Maximum number of connections from one address whose senders have not sent a valid token yet (strangers). The limit
+/// is greater than one, because nodes behind NAT share an address. An attacker's pod has one address, so it cannot use
+/// up the limit for all strangers.
 const STRANGERS_OF_ONE: usize = 64;
 
-/// Counts and limits connections.
+/// Counts and limits the connections to the report port.
 #[derive(Debug)]
 pub(super) struct Doorkeeper {
     most: usize,
@@ -29,16 +29,16 @@ struct Counts {
     strangers_of: HashMap<IpAddr, usize>,
 }
 
-/// The place of an admitted connection in the limits. The place is released when this value is dropped.
+/// An admitted connection, which counts towards the limits until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     doorkeeper: Arc<Doorkeeper>,
-    /// The address of the sender while the sender is a stranger; `None` after a good token has arrived.
+    /// The address of the sender until a valid token has arrived; `None` after that.
     stranger: Mutex<Option<IpAddr>>,
 }
 
 impl Doorkeeper {
-    /// Creates a doorkeeper that admits at most `most` connections at the same time.
+    /// Creates a connection limiter that admits at most `most` connections at the same time.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -46,8 +46,8 @@ impl Doorkeeper {
         }
     }
 
-    /// Admits a new connection from `address`, whose sender is not authenticated yet (a stranger). Returns the place of
-    /// the connection in the limits; `None` if a limit is reached, so that the connection must be refused.
+    /// Admits a new connection from `address`, whose sender is not authenticated yet (a stranger). Returns a value that
+    /// counts the connection until it is dropped; `None` if a limit is reached and the connection must be refused.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = counts.strangers_of.get(&address).copied().unwrap_or(0);
@@ -77,7 +77,8 @@ impl Counts {
 }
 
 impl Seat {
-    /// Records that a good token has arrived: the sender is no longer a stranger.
+    /// Records that a valid token has arrived: the limits for unauthenticated senders no longer apply to the
+    /// connection.
     pub(super) fn known(&self) {
         let address = self
             .stranger

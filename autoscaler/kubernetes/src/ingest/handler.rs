@@ -70,7 +70,7 @@ enum Failure {
     OtherNode { agent: String, report: String },
     #[error("activator {activator:?} reports for {report:?}; an activator may report only itself")]
     OtherActivator { activator: String, report: String },
-    #[error("only {0} may report here")]
+    #[error("only {0} may send reports to this path")]
     OtherSender(&'static str),
 }
 

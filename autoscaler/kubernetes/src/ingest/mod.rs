@@ -1,9 +1,8 @@
 //! The report port: TLS, and limits that apply before a sender is authenticated.
 //!
-//! Bias: authenticated senders take precedence. A sender is a stranger until it has sent a good token. The number of
+//! Bias: authenticated senders take precedence. A sender is a stranger until it has sent a valid token. The number of
 //! strangers' connections is limited, in total and for each address, and each of these connections must send a request
-//! within seconds. A connection that has sent a good token is counted separately, so no flood of strangers can displace
-//! it.
+//! within seconds. A connection with a valid token is counted separately, so no flood of strangers can displace it.
 
 mod guard;
 mod handler;

@@ -1,9 +1,10 @@
 //! Remembers the API server's answers about tokens, as long as the answers may be used.
 //!
 //! When a pod is deleted, the API server refuses its token at once. A remembered answer keeps the token valid for
-//! longer, so answers are remembered only for a short time. Bias: while the API server does not answer, an old good
-//! answer stays valid, because without current metrics no workload is scaled down. Memory is bounded: bad answers have
-//! a separate, small limit, so strangers cannot displace authenticated senders.
+//! longer, so answers are remembered only for a short time. Bias: while the API server does not answer, an old answer
+//! that a token is valid stays in use, because without current metrics no workload is scaled down. Memory is bounded:
+//! answers about invalid tokens have a separate, small limit, so senders with invalid tokens cannot displace
+//! authenticated senders.
 
 use std::{
     collections::HashMap,
@@ -15,20 +16,21 @@ use tokio::time::Instant;
 
 use super::identity::{Identity, Refusal};
 
-/// A good token is reviewed again after this time. The token of a deleted pod must be refused within a minute. 40 s are
-/// a minute less 10 s, 3 s and some reserve: the API server itself remembers tokens for 10 s (`TokenSuccessCacheTTL` in
+/// A valid token is reviewed again after this time. The token of a deleted pod must be refused within 60 s. From these
+/// 60 s, 10 s, 3 s and some reserve are subtracted: the API server itself remembers tokens for 10 s
+/// (`TokenSuccessCacheTTL` in
 /// <https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/kubeapiserver/options/authentication.go>), and an answer
 /// may take 3 s. 5 000 agents cause 125 reviews per second (5 000 / 40 s).
 const GOOD_FOR: Duration = Duration::from_secs(40);
-/// A bad token is refused without a review for this time.
+/// An invalid token is refused without a new review for this time.
 const BAD_FOR: Duration = Duration::from_secs(10);
-/// While the API server does not answer, a good token stays valid for this time after its last review: the lifetime of
-/// a token from the kubelet.
+/// While the API server does not answer, a token is accepted for this time after the review that found it valid. The
+/// time is the lifetime of a token from the kubelet.
 const GOOD_ANYWAY_FOR: Duration = Duration::from_secs(3600);
-/// Maximum number of good tokens that are remembered: two for each of 5 000 agents, and some reserve.
+/// Maximum number of valid tokens that are remembered: two for each of 5 000 agents, and some reserve.
 const REMEMBERED: usize = 12_000;
-/// Maximum number of bad tokens that are remembered. A misconfiguration causes a few; an attack causes many, which must
-/// not fill the memory.
+/// Maximum number of invalid tokens that are remembered. A misconfiguration causes a few; an attack causes many, which
+/// must not fill the memory.
 const BAD_REMEMBERED: usize = 500;
 
 type Answer = Result<Identity, Refusal>;
@@ -78,7 +80,7 @@ impl Remembered {
         known.answer.clone().ok()
     }
 
-    /// Remembers an answer, unless too many answers of its kind (good or bad) are remembered.
+    /// Remembers an answer, unless too many answers of its kind (valid or invalid token) are remembered.
     pub(super) fn keep(&self, token: &str, answer: Answer, now: Instant) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The old answer about this token is replaced, so it does not count towards the limit.
@@ -115,7 +117,8 @@ mod tests {
         remembered.keep("token", agent(), begin);
         let after = |seconds| remembered.current("token", begin + Duration::from_secs(seconds));
         assert_eq!(after(39), Some(agent()));
-        // A new review is necessary after 60 s less 10 s in the API server, 3 s for the answer and 5 s of reserve.
+        // A token must be reviewed again after 42 s: 60 s, less the 10 s for which the API server itself remembers a
+        // token, 3 s for its answer and 5 s of reserve.
         assert_eq!(after(60 - 13 - 5), None);
         let later = begin + Duration::from_secs(42);
         remembered.keep("token", refused(), later);
@@ -141,7 +144,7 @@ mod tests {
         }
         assert_eq!(remembered.0.lock().unwrap().len(), BAD_REMEMBERED + 1);
         assert_eq!(remembered.current("good", begin), Some(agent()));
-        // After `BAD_FOR`, bad tokens are forgotten, and another one is remembered.
+        // After `BAD_FOR`, the old invalid tokens are forgotten, so a new invalid token can be remembered.
         let later = begin + BAD_FOR;
         remembered.keep("another", refused(), later);
         assert_eq!(remembered.0.lock().unwrap().len(), 2);

@@ -22,7 +22,7 @@ pub enum TlsError {
     File {
         /// The path of the file.
         path: String,
-        /// The error of the system.
+        /// The error that the operating system returned.
         source: std::io::Error,
     },
     /// A file is not PEM.
@@ -42,7 +42,7 @@ pub(crate) struct Pem {
 
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The output must not contain the key, which is secret.
+        // The debug output must not contain the private key.
         f.debug_struct("Pem").finish_non_exhaustive()
     }
 }

@@ -98,13 +98,19 @@ async fn p5_a_holder_whose_requests_hang_steps_down_before_another_may_lead() {
     assert!(first.leads());
     server.hangs.store(true, Ordering::Relaxed);
     seconds(8).await;
-    assert!(first.leads(), "a short hang changes nothing");
+    assert!(
+        first.leads(),
+        "the leadership survives requests that hang for a short time"
+    );
     seconds(3).await;
     assert!(!first.leads());
-    assert!(!*first.changes().borrow(), "and everybody has been told");
+    assert!(
+        !*first.changes().borrow(),
+        "the end of the leadership is published"
+    );
     server.hangs.store(false, Ordering::Relaxed);
     seconds(6).await;
-    assert!(first.leads(), "by itself");
+    assert!(first.leads(), "the holder takes the Lease again");
 }
 
 /// An API server that takes three seconds for each answer.
@@ -128,7 +134,7 @@ async fn p5_one_request_that_hangs_does_not_cost_the_leadership() {
     seconds(5).await;
     server.hangs.store(true, Ordering::Relaxed);
     seconds(2).await;
-    // The request under way never gets an answer; later requests do.
+    // The server never answers the request that is under way, but it answers later requests.
     server.hangs.store(false, Ordering::Relaxed);
     for _ in 0..20 {
         seconds(1).await;
@@ -146,12 +152,19 @@ async fn p6_the_lease_is_given_up_when_the_writes_under_way_are_over() {
     let permit = first.permit().unwrap();
     end.send_replace(true);
     seconds(1).await;
-    assert!(first.permit().is_err(), "nothing new is begun");
-    assert_eq!(server.holder(), "first", "the write is waited for");
+    assert!(first.permit().is_err(), "no new write begins");
+    assert_eq!(
+        server.holder(),
+        "first",
+        "the Lease is not released before the write is over"
+    );
     assert!(!second.leads());
     drop(permit);
     seconds(3).await;
-    assert!(second.leads(), "at once, not when the Lease runs out");
+    assert!(
+        second.leads(),
+        "the released Lease is taken before it would expire"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ impl Metrics {
             reports: Family::default(),
             reported_pods: Family::default(),
             turned_away: Counter::default(),
-            // The bucket limits are from 20 µs (a report of a few pods) to 80 ms.
+            // The bucket limits of the histogram range from 20 µs (a report of a few pods) to 80 ms.
             ingest: Histogram::new(exponential_buckets(20e-6, 4.0, 7)),
             writes: Family::default(),
             dropped_events: Counter::default(),

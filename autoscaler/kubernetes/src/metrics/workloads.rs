@@ -69,7 +69,7 @@ const GAUGES: &[Gauge] = &[
     ),
     (
         "workload_panic_mode",
-        "1 in panic mode: the workload is not scaled down because of a burst",
+        "1 in panic mode: because of a burst, the workload is not scaled down",
         |view| Some(u8::from(view.panic_mode).into()),
     ),
     (
@@ -94,7 +94,7 @@ const GAUGES: &[Gauge] = &[
     ),
     (
         "workload_activator_in_path",
-        "1 if the activators are to be in the request path of the workload",
+        "1 if the activators should be in the request path of the workload",
         |view| Some(u8::from(view.activator_in_path).into()),
     ),
     (
@@ -134,7 +134,7 @@ impl Collector for Workloads {
             ),
             (
                 "autoscaler_report_senders_stale",
-                "Agents and other sources that reported in the last hour and have stopped",
+                "Agents and other sources that reported in the last hour, but no longer report",
                 figures.stale_senders,
             ),
             (
@@ -144,7 +144,7 @@ impl Collector for Workloads {
             ),
             (
                 "autoscaler_activators_stale",
-                "Activators that reported in the last hour and have stopped",
+                "Activators that reported in the last hour, but no longer report",
                 figures.stale_activators,
             ),
             (
@@ -159,12 +159,12 @@ impl Collector for Workloads {
             ),
             (
                 "autoscaler_foreign_slices",
-                "EndpointSlices that are labelled as Ebb's, are not, and are ignored; each has an Event ForeignSlice",
+                "EndpointSlices with Ebb's label that Ebb did not create and ignores; see Event ForeignSlice",
                 routing.foreign_slices,
             ),
             (
                 "autoscaler_invalid_port_records",
-                "Services whose record of ports is invalid; the log names them",
+                "Services with an invalid record of activator ports; the log names them",
                 routing.senseless_records,
             ),
             (
@@ -176,7 +176,7 @@ impl Collector for Workloads {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             metric.encode_gauge(&(value as f64))?;
         }
-        let help = "Delay of the latest report compared with the least delayed one of the same sender, the largest over all senders";
+        let help = "Largest delay of a sender's latest report, compared with the sender's least delayed report";
         encoder
             .encode_descriptor(
                 "autoscaler_report_lag_seconds",
@@ -209,7 +209,8 @@ impl Collector for Workloads {
                 }
             }
         }
-        let help = "1 while a missing fact prevents a scale-down of the workload, by missing fact";
+        let help =
+            "1 while missing information prevents a scale-down of the workload, by what is missing";
         let mut metric =
             encoder.encode_descriptor("workload_unknown", help, None, MetricType::Gauge)?;
         for (view, labels) in views.iter().zip(&labels) {

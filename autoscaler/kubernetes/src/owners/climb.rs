@@ -32,7 +32,7 @@ pub(super) enum Failure {
     Timeout,
 }
 
-/// The result of a climb.
+/// The result of a climb from an object to its topmost scalable owner.
 pub(super) struct Climbed {
     /// The topmost object that can be scaled, and its kind.
     best: Option<(TargetKey, Kind)>,
@@ -70,7 +70,7 @@ struct Step {
     uid: Option<String>,
 }
 
-/// Climbs from the owner of a pod in `namespace`.
+/// Climbs from the owner of a pod in `namespace` to the topmost scalable owner.
 pub(super) async fn from_owner(
     client: &Client,
     kinds: &Kinds,
@@ -86,7 +86,7 @@ pub(super) async fn from_owner(
     climb(client, kinds, namespace, first).await
 }
 
-/// Climbs from the object `key`.
+/// Climbs from the object `key` to its topmost scalable owner.
 pub(super) async fn from_object(
     client: &Client,
     kinds: &Kinds,

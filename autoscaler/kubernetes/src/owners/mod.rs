@@ -153,7 +153,7 @@ impl Follower {
                         self.take(&mut queue, namespace, question, answer);
                     }
                     Err(error) => {
-                        warn!(%error, "looking for the owner of an object failed");
+                        warn!(%error, "the task that looks up an object's owner failed");
                         return;
                     }
                 },
@@ -201,7 +201,8 @@ impl Follower {
             Subject::Target(target) => engine.confirmed(at, target, climbed.followed()),
         });
         match climbed.end() {
-            // The last object has no owner, and an object's owner does not change.
+            // The lookup is not repeated: the last object of the chain has no owner, and an object's owner does not
+            // change.
             None | Some(Dead::NotScalable) => {}
             Some(Dead::UnknownKind) if question.asked >= TRIES_OF_UNKNOWN_KINDS => {}
             Some(_) => queue.ask_again(now, AGAIN, namespace, question),
@@ -213,7 +214,7 @@ impl Follower {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.retain(|_, at| at.elapsed() < BETWEEN_WARNINGS);
         if warned.contains_key(namespace) {
-            debug!(namespace, ?subject, %error, "cannot follow an owner; trying again");
+            debug!(namespace, ?subject, %error, "cannot look up the owner of an object; trying again");
             return;
         }
         warned.insert(namespace.into(), Instant::now());
@@ -221,7 +222,8 @@ impl Follower {
             namespace,
             ?subject,
             %error,
-            "cannot follow an owner; trying again (further ones of this namespace are logged at level debug for a minute)"
+            "cannot look up the owner of an object; trying again (for a minute, further failures in this namespace \
+             are logged at level debug)"
         );
     }
 

@@ -73,7 +73,7 @@ pub(crate) async fn follow<K>(
         let began = Instant::now();
         match follower.go_on().await {
             Ok(()) if began.elapsed() >= ENDED_EARLY => {}
-            // There is no further wait before the next watch: the time limit of the silent watch was long enough.
+            // The next watch starts at once: the watch that got no event has already waited for its whole time limit.
             Err(broken @ Broken::Silent) => follower.complain(&broken),
             result => {
                 if let Err(broken) = result {
@@ -210,7 +210,7 @@ where
     }
 
     fn complain(&mut self, broken: &Broken) {
-        // `TooOld` is normal: the server keeps old versions for some minutes only.
+        // `TooOld` is not logged, because it is normal: the API server keeps old versions for some minutes only.
         if matches!(broken, Broken::TooOld) || self.trouble.is_some() {
             return;
         }

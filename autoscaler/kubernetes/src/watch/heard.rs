@@ -109,7 +109,7 @@ impl Watches {
             .iter()
             .find(|watch| since(watch) > milliseconds(STUCK_AFTER))?;
         Some(format!(
-            "the watch of {} has made no progress for {} s; only a restart of the program mends that",
+            "the watch of {} has made no progress for {} s; restart the program",
             stuck.kind,
             since(stuck) / 1000
         ))
@@ -121,7 +121,7 @@ impl Watches {
 }
 
 impl Watch {
-    /// Records a sign of life.
+    /// Records a sign of life of the watch: an event, a bookmark or an answer of the API server.
     pub(super) fn heard(&self) {
         let now = milliseconds(self.clock.now());
         self.heard.store(now, Ordering::Relaxed);

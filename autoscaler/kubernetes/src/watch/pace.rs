@@ -13,8 +13,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const WELL_AFTER: Duration = Duration::from_secs(30);
 
 /// Computes the waits between attempts. Each wait is twice as long as the last, up to `LONGEST_WAIT`, until the watch
-/// has needed no wait for `WELL_AFTER`. A single good answer does not reset the wait, because an attempt may fail just
-/// after a good answer.
+/// has needed no wait for `WELL_AFTER`. A single successful answer does not reset the wait, because an attempt may fail
+/// just after a successful answer.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     wait: Duration,

@@ -63,7 +63,7 @@ pub(crate) async fn keda(client: Client, shared: Arc<Shared>) {
     let kind = loop {
         match discovery::pinned_kind(&client, &kind).await {
             Ok((kind, _)) => break kind,
-            // The request is repeated, because the permission may be granted later.
+            // The request for KEDA's API is repeated, because the permission may be granted later.
             Err(Error::Api(status)) if status.is_forbidden() => {
                 if !std::mem::replace(&mut refused, true) {
                     warn!(%status, "cannot find out whether KEDA is installed, so its ScaledObjects are not respected; \

@@ -99,12 +99,12 @@ pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Share
     follow(api, only, &watch, |change| match change {
         Change::Seen(map) => {
             let Some(record) = allotments::read(&map) else {
-                warn!(name = %map.name_any(), "a ConfigMap has the label of a record of ports, but not the name of one; ignored");
+                warn!(name = %map.name_any(), "a ConfigMap with the label of an activator port record has no valid name; ignored");
                 return;
             };
             for key in &record.senseless {
                 warn!(name = %map.name_any(), %key,
-                    "a record of ports cannot be parsed; it is ignored, and rewritten if its Service needs ports");
+                    "cannot parse the record of a Service's activator ports; it is ignored, or rewritten if needed");
             }
             let version = map.resource_version();
             shared.with(|engine, now| {

@@ -211,8 +211,8 @@ async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> F
     fake
 }
 
-/// Lets time pass. A test must not change the load at the instant of a regular reading (every 50 ms), because only one
-/// of two readings at the same instant counts.
+/// Lets this number of seconds pass. A test must not change the load at the instant of a regular reading (every 50 ms),
+/// because only one of two readings at the same instant counts.
 async fn seconds(seconds: f64) {
     time::sleep(Duration::from_secs_f64(seconds)).await;
 }

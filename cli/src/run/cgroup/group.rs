@@ -60,7 +60,7 @@ impl Group {
     pub(crate) async fn emptied(&self) -> Result<(), TreeError> {
         self.wait_until_empty()
             .await
-            .map_err(TreeError::io("wait until it is empty", &self.path))
+            .map_err(TreeError::io("wait until the cgroup is empty", &self.path))
     }
 
     async fn wait_until_empty(&self) -> io::Result<()> {
@@ -89,7 +89,7 @@ impl Group {
         };
         done.ignore_gone()
             .map(drop)
-            .map_err(TreeError::io("kill what is in it", &self.path))
+            .map_err(TreeError::io("kill its processes", &self.path))
     }
 
     /// Kills the remaining processes, waits for their end, and removes the cgroup and all cgroups below it.

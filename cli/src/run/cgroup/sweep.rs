@@ -26,9 +26,9 @@ pub(crate) async fn sweep(mount: &Path) -> Result<(), TreeError> {
         .unwrap_or_default();
     for run in runs.iter().filter(|path| is_run(path)) {
         match sweep_run(run).await {
-            Ok(true) => info!(cgroup = %run.display(), "removed what a dead run left"),
+            Ok(true) => info!(cgroup = %run.display(), "removed the cgroups of a dead run"),
             Ok(false) => {}
-            Err(error) => warn!(%error, "a leftover of a dead run stays"),
+            Err(error) => warn!(%error, "cannot remove the cgroups of a dead run"),
         }
     }
     if runs.is_empty() {

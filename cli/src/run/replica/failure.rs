@@ -9,7 +9,7 @@ use ebb_agent::CounterError;
 
 use super::{super::cgroup::TreeError, ready::ProbeError};
 
-/// The reason why a replica never became ready, or ended without an order of the supervisor.
+/// The reason why a replica never became ready, or ended although the supervisor had not stopped it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The program could not be executed.
@@ -22,8 +22,8 @@ pub(crate) enum Failure {
     },
     /// The process ended before the replica was ready.
     #[error(
-        "{program:?} ended ({status}) before it was ready; the command has to stay in the foreground and listen on \
-         the port that {{port}} and PORT give"
+        "{program:?} ended ({status}) before it was ready; the command must stay in the foreground and listen on \
+         the given port ({{port}} in its arguments, PORT in its environment)"
     )]
     EndedEarly {
         /// The first word of the command.
@@ -67,10 +67,10 @@ pub(crate) enum Failure {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "COMMAND starts with a program in PATH or the path of one, and the interpreter of a script must exist"
+            "COMMAND must start with a program in PATH or a path to a program; a script's interpreter must exist"
         }
         io::ErrorKind::PermissionDenied => "the program must be an executable file",
-        _ => "COMMAND starts with a program in PATH or the path of one",
+        _ => "COMMAND must start with a program in PATH or a path to a program",
     }
 }
 

@@ -132,7 +132,7 @@ impl Replica<'_> {
         for _ in 1..PORT_ATTEMPTS {
             let port = self.take_port()?;
             match self.serve(port).await {
-                // The command is not the cause: another program listens on the port.
+                // The command did not cause this failure: another program took the port first.
                 Err(Failure::EndedEarly { .. }) if port::is_taken(port)? => {
                     warn!(
                         replica = self.number,
@@ -225,7 +225,7 @@ impl Replica<'_> {
             () = self.frame.pool.drained(self.number) => {}
             () = drain_limit(&mut order) => {
                 let cut = self.frame.pool.in_flight(self.number);
-                warn!(replica = self.number, requests = cut, "draining took too long; these requests are aborted");
+                warn!(replica = self.number, requests = cut, "drain limit is over; requests in flight are aborted");
             }
         }
         Ok(())
@@ -248,7 +248,7 @@ impl Replica<'_> {
         };
         tokio::select! {
             done = time::timeout(grace, gone) => done,
-            // No further signal is needed: removing the cgroup kills the processes.
+            // The supervisor ordered a kill. No signal is sent here, because removing the cgroup kills the processes.
             _ = order.wait_for(|order| *order == Order::Kill) => Ok(()),
         }
     }
@@ -301,7 +301,7 @@ async fn drain_limit(order: &mut watch::Receiver<Order>) {
     }
 }
 
-/// Waits for the last lines of a replica that has ended.
+/// Waits until the last output lines of a replica that has ended are forwarded.
 async fn finish(mut lines: JoinSet<()>) {
     let all = async { while lines.join_next().await.is_some() {} };
     // Processes that hold the pipes open from outside the cgroup are not waited for.

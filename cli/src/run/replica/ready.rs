@@ -32,17 +32,18 @@ const USER_AGENT: &str = "kube-probe/ebb";
 pub(crate) enum ProbeError {
     /// The connection was not accepted.
     #[error(
-        "it does not accept connections ({0}); it has to listen on the port that {{port}} and PORT give"
+        "connection failed ({0}); the command must listen on the given port ({{port}} in its arguments, PORT in its \
+         environment)"
     )]
     Connect(#[source] io::Error),
     /// The connection failed, or the response was not HTTP.
-    #[error("it does not answer the probe of --ready-path ({0})")]
+    #[error("the probe of --ready-path got no HTTP response ({0})")]
     Http(#[from] hyper::Error),
     /// The replica answered with this status, which is not 2xx.
-    #[error("it answers {0} at --ready-path, where 2xx is expected")]
+    #[error("the probe of --ready-path got status {0}, expected 2xx")]
     Status(u16),
     /// The replica did not answer within [`PROBE_LIMIT`].
-    #[error("it did not answer a probe within {PROBE_LIMIT:?}")]
+    #[error("the probe got no response within {PROBE_LIMIT:?}")]
     Slow,
     /// The path is not valid in an HTTP request.
     #[error("the path of --ready-path is not valid ({0})")]

@@ -93,7 +93,8 @@ impl Spawner {
         Ok(Spawner { jobs, open_files })
     }
 
-    /// Starts the command for `port`. The process enters its cgroup through `entrance`, an open `cgroup.procs` file.
+    /// Starts the process of a replica that listens on `port`. The process enters its cgroup through `entrance`, an
+    /// open `cgroup.procs` file.
     ///
     /// # Errors
     ///
@@ -115,8 +116,8 @@ impl Spawner {
     }
 }
 
-/// Adds the steps before the program is executed: the process asks the kernel for SIGKILL when ebb dies, enters its
-/// cgroup and restores the limits on open files.
+/// Adds the steps that the new process makes between fork and exec: it arranges that it gets SIGKILL when ebb dies,
+/// enters its cgroup, and restores the limits on open files.
 fn prepare(mut command: Command, entrance: File, open_files: OpenFiles) -> Command {
     let parent = unistd::getpid();
     let before_exec = move || {

@@ -129,8 +129,8 @@ impl State {
             return Ok(());
         }
         let (width, height) = terminal::size().unwrap_or(USUAL_SIZE);
-        // Lines that do not fit above the line of the cursor are not painted: they would scroll out and could not be
-        // erased.
+        // Only the lines that fit above the cursor are painted: further lines would scroll off the screen, where they
+        // cannot be erased.
         let lines = &lines[..lines.len().min(usize::from(height).saturating_sub(1))];
         // The frame is built in memory and written with one call.
         let mut frame = Vec::new();
@@ -149,7 +149,7 @@ impl State {
 
 /// Erases the block of `height` lines that ends just above the cursor.
 fn erase(out: &mut impl Write, height: usize) -> io::Result<()> {
-    // MoveUp(0) would move up by one.
+    // `MoveUp` is not sent for zero lines: terminals move the cursor up by one line even then.
     if let Ok(height @ 1..) = u16::try_from(height) {
         queue!(out, MoveUp(height))?;
     }

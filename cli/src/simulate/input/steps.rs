@@ -28,7 +28,7 @@ pub(in crate::simulate) struct Step {
     pub(in crate::simulate) ready: Option<u32>,
     /// The averages, if there is data.
     pub(in crate::simulate) averages: Option<Averages>,
-    /// Whether anything routes to the workload; `None` if the row does not say.
+    /// Whether traffic is routed to the workload; `None` if the row does not say.
     pub(in crate::simulate) reachable: Option<bool>,
     /// Requested replicas; `None` if the row does not say.
     pub(in crate::simulate) replicas: Option<u32>,

@@ -136,7 +136,7 @@ fn names(
             .find(|column| *column == name)
             .ok_or_else(|| error(name, "is not known"))?;
         if header.contains(&column) {
-            return Err(error(name, "is there twice"));
+            return Err(error(name, "appears twice"));
         }
         header.push(column);
     }
@@ -180,7 +180,7 @@ mod tests {
         for (text, part) in [
             ("t,x,z\n0,1,2\n", "column \"z\" is not known"),
             ("t,y\n0,1\n", "column \"x\" is missing"),
-            ("t,x,x\n0,1,2\n", "column \"x\" is there twice"),
+            ("t,x,x\n0,1,2\n", "column \"x\" appears twice"),
             ("", "no rows; expected the columns t,x[,y]"),
             ("t,x\n", "no rows"),
         ] {

@@ -1,7 +1,7 @@
 //! Reads traces: a trace is the traffic of a workload, second by second.
 //!
-//! Rows need not be at whole seconds (a recorder's clock jitters), but each second must have a row. Bias: a missing
-//! second is an error and is not taken as a second without traffic.
+//! Each second must have a row, but the times of rows may differ from whole seconds, because the clock of a recorder
+//! jitters. Bias: a missing second is an error; it does not mean a second without traffic.
 
 use ebb_autoscaler_core::window::LARGEST;
 
@@ -20,8 +20,8 @@ const COLUMNS: Columns = Columns {
 /// would be ambiguous to which second a row belongs.
 const JITTER: f64 = 0.5;
 
-/// Longest gap that is filled, in seconds: the length of the longest window. The rows after a longer gap count as
-/// another recording.
+/// Longest gap that is filled, in seconds: the length of the longest window. After a longer gap, the rows are treated
+/// as a different recording, so the gap is an error.
 const LONGEST_GAP: f64 = 3600.0;
 
 /// The traffic in the second that ends at `t`.
@@ -33,7 +33,7 @@ pub(in crate::simulate) struct Second {
     pub(in crate::simulate) concurrency: f64,
     /// Requests started per second; `None` if the trace does not contain them.
     pub(in crate::simulate) rps: Option<f64>,
-    /// Whether anything routes to the workload; `None` if the trace does not say.
+    /// Whether traffic is routed to the workload; `None` if the trace does not say.
     pub(in crate::simulate) reachable: Option<bool>,
 }
 
@@ -95,8 +95,8 @@ fn follow(seconds: &mut Vec<Second>, next: &Second, fill: bool) -> Result<usize,
     let gap = |remedy| Fault::Gap { t, before, remedy };
     match apart {
         apart if apart <= 1.0 + JITTER => Ok(0),
-        _ if !fill => Err(gap("--fill-gaps takes them to be as the row before")),
-        apart if apart > LONGEST_GAP => Err(gap("--fill-gaps bridges at most 3600 s")),
+        _ if !fill => Err(gap("--fill-gaps repeats the row before the gap")),
+        apart if apart > LONGEST_GAP => Err(gap("--fill-gaps fills at most 3600 s")),
         apart => {
             let missing = (apart - JITTER) as usize;
             seconds.extend((1..=missing).map(|number| Second {

@@ -42,7 +42,8 @@ pub(super) enum PlotError {
     Write(#[from] io::Error),
 }
 
-/// Draws `runs` over `trace` into `file`; its extension, .svg or .png, selects the format.
+/// Draws the replays `runs` of `trace` and writes the picture to `file`. The extension of `file` (.svg or .png) selects
+/// the format.
 pub(super) fn write(file: &Path, trace: &Trace, runs: &[&Replay]) -> Result<(), PlotError> {
     let svg = draw(trace, runs)?;
     let png = file.extension().is_some_and(|extension| extension == "png");

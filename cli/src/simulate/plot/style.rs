@@ -33,7 +33,7 @@ pub(super) fn font(size: u32, colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour)
 }
 
-/// The form of a series in the legend.
+/// The mark that represents a series in the legend.
 pub(super) enum Mark {
     Fill,
     Line,

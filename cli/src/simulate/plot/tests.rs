@@ -8,7 +8,8 @@ use crate::simulate::{
     replay::{Start, replay},
 };
 
-/// Builds a trace of `seconds` with the same load in each, except one second with ten times the load.
+/// Builds a trace of `seconds` with the same concurrency in each, except one second with ten times the
+/// concurrency.
 fn played(seconds: u32) -> (Trace, Replay) {
     let second = |t: u32| Second {
         t: f64::from(t),

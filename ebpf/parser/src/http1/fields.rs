@@ -43,7 +43,7 @@ const fn letters(bytes: &[u8]) -> u32 {
     letters
 }
 
-/// Returns whether the line that begins at `at` is one of the wanted lines.
+/// Returns whether the line that begins at `at` is one of the lines that the caller wants (`Window::wanted`).
 #[inline(always)]
 pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
     let wanted = forget(&window.wanted);
@@ -61,7 +61,7 @@ pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
     }
     let name = first | LOWER;
     if name == text(b"content-") {
-        // This comparison excludes Content-Type, the most frequent field of all.
+        // This comparison rejects Content-Type, which is the most frequent field of all.
         return window.byte(at + 8) | 0x20 == b'l';
     }
     name == text(b"transfer")
@@ -98,7 +98,8 @@ pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -
         if !line.whole {
             return false;
         }
-        // The outermost coding is the last one in the last field of this name.
+        // The outermost coding is the last coding in the last Transfer-Encoding field, so a later field replaces an
+        // earlier one.
         direction.flags &= !(flag::CHUNKED | flag::CODED);
         direction.flags |= if ends_in_chunked(&direction.window, line) {
             flag::CHUNKED

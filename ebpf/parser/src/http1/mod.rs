@@ -1,7 +1,7 @@
 //! HTTP/1.x on one direction of a connection, one step at a time.
 //!
-//! A step reads one line, or skips as much of a body as has arrived. All state is in the connection, so the parser can
-//! stop after any byte. RFC 9112, section 6.3, defines where a message ends.
+//! A step reads one line, or skips as much of a body as has arrived. The parser keeps all its state in the connection,
+//! so it can stop after any byte. RFC 9112, section 6.3, defines where a message ends.
 
 mod fields;
 mod request;
@@ -51,7 +51,7 @@ impl Conn {
     }
 }
 
-/// Returns whether a segment must wait: bytes before it are missing, and must be read first.
+/// Returns whether a segment must wait, because bytes before the segment are missing and must be read first.
 #[inline(always)]
 pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     if conn.is(state::TUNNEL | state::OPAQUE) {

@@ -100,7 +100,8 @@ pub(super) fn head_line<P: Packet, M: Meter>(
     }
 }
 
-/// Returns whether a header field marks the request as a probe of kubelet or Knative (design section 1).
+/// Returns whether a header field marks the request as a probe of kubelet or Knative: `User-Agent: kube-probe/…`,
+/// `K-Kubelet-Probe` or `K-Network-Probe`.
 #[inline(always)]
 fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
     if name.0 == text(b"user-age") {

@@ -24,7 +24,7 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// Number of bytes of a priority before a header block.
+/// Number of bytes of the priority fields before a header block.
 const PRIORITY_BYTES: u8 = 5;
 
 /// Number of bytes of the promised stream's identifier before a header block.
@@ -100,8 +100,8 @@ pub(super) fn head<P: Packet, M: Meter>(
             }
         }
         kind::PUSH_PROMISE => {
-            // The server itself makes the promised request, so the request is not counted. But the fields of the
-            // promise use the server's table.
+            // The server itself makes the promised request, so the request is not counted. But the header fields of the
+            // promise must be read, because they change the server's table.
             way.block.begin(0, false);
             way.frame.prefix = PROMISED_BYTES;
         }

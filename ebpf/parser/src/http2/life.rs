@@ -44,7 +44,8 @@ pub(super) const RESET: u8 = u8::MAX;
 
 /// One HTTP/2 connection, in a separate socket storage that HTTP/1 connections do not have.
 ///
-/// As in [`crate::conn::Conn`], the fields are grouped by their writer.
+/// The fields are grouped by the program that writes them, so that CPUs rarely wait for each other's cache lines (see
+/// [`crate::conn::Conn`]).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Http2 {
@@ -71,7 +72,7 @@ pub struct Http2 {
     taken: u32,
     /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked_in: u32,
-    /// State of the direction from the client.
+    /// The parser's state for the data from the client.
     pub requests: Way,
     /// Key for the lookup of an excluded path. The path of the request is copied to this key.
     pub exclusion: Exclusion,
@@ -90,7 +91,7 @@ pub struct Http2 {
     class: u32,
     /// Identifier of the client's newest stream when egress last read `newest`.
     known: u32,
-    /// State of the direction to the client.
+    /// The parser's state for the data to the client.
     pub responses: Way,
     reserved_both: [u32; 4],
 
@@ -136,8 +137,8 @@ impl Http2 {
         streams: Streams::NONE,
     };
 
-    /// Returns whether the connection is read: it is neither closed nor opaque. Another CPU may just have changed this
-    /// state.
+    /// Returns whether the parsers still read the connection: it is neither closed nor opaque. The state is read from
+    /// memory, because another CPU may just have changed it.
     #[inline(always)]
     pub fn is_read(&self) -> bool {
         forget(&self.state) & (CLOSED | OPAQUE) == 0
@@ -187,7 +188,8 @@ impl Http2 {
         self.streams.put(place, id, now, false);
         let begun = self.begun.wrapping_add(1);
         set(&mut self.begun, begun);
-        // The first atomic add is the barrier between the record above and the check below.
+        // The first atomic add is the barrier between the record of the stream in `begun` and the check of the
+        // connection's state.
         meter.start(1, now);
         meter.gauge(Gauge::Http2, 1);
         if !self.is_read() {
@@ -253,7 +255,7 @@ impl Http2 {
     }
 
     /// Handles the end of a stream while another CPU changes the connection. Returns the note of the stream if the
-    /// caller is to count its end.
+    /// caller must count its end, or `None` if the caller must not count it.
     #[inline(always)]
     fn ends_beside_others<M: Meter>(&mut self, meter: &mut M, id: u32) -> Option<Note> {
         let lock = &raw mut self.lock;
@@ -307,8 +309,8 @@ impl Http2 {
         self.class = u32::from(class);
     }
 
-    /// Returns whether the client has begun this stream. Called by egress, which reads a cache line of ingress only if
-    /// `id` is new.
+    /// Returns whether the client has begun this stream. Called by egress. Reads `newest`, which is in a cache line of
+    /// ingress, only if `id` is new.
     #[inline(always)]
     fn has_begun(&mut self, id: u32) -> bool {
         if id > self.known {
@@ -387,9 +389,9 @@ impl Http2 {
         u64::from(open)
     }
 
-    /// Makes a connection that cannot be read opaque: from then on, the connection itself counts as one request in
-    /// flight. If only the server has sent anything, this function only closes the HTTP/2 state: the HTTP/1 parser
-    /// makes the connection opaque when the client sends.
+    /// Makes the connection opaque, because it cannot be read: from then on, the connection itself counts as one
+    /// request in flight. If only the server has sent anything, this function only closes the HTTP/2 state: the HTTP/1
+    /// parser makes the connection opaque when the client sends.
     #[inline(always)]
     pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;

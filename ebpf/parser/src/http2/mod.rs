@@ -100,7 +100,7 @@ impl Http2 {
     }
 }
 
-/// Returns whether a segment must wait: bytes before it are missing, and must be read first.
+/// Returns whether a segment must wait, because bytes before the segment are missing and must be read first.
 #[inline(always)]
 pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     if !http2.is_read() {

@@ -2,7 +2,7 @@
 //!
 //! Each direction detects the change separately, while it is still read as HTTP/1. The direction from the client
 //! detects it by the first line of the preface. The direction to the client detects it by a SETTINGS frame at its
-//! beginning, or by the grant of an upgrade (RFC 7540, 3.2). From this point on, the bytes of the direction are read as
+//! beginning, or by the grant of an upgrade (RFC 7540, 3.2). From then on, the bytes of this direction are read as
 //! HTTP/2.
 
 use super::{Http2, Way};
@@ -65,8 +65,8 @@ fn before_segment(direction: &Direction) -> u32 {
 
 impl Way {
     /// Begins to read HTTP/2 at the first byte that the HTTP/1 parser has not read. `earlier` is the number of unread
-    /// bytes that arrived before the current segment. These bytes are copied from the parser's window, because the
-    /// kernel does not show them again. The other unread bytes are loaded from the packet again.
+    /// bytes that arrived before the current segment. These bytes are copied from the HTTP/1 parser's window, because
+    /// they are not in the current packet. The other unread bytes are loaded from the packet again.
     #[inline(always)]
     fn open(&mut self, from: &Direction, earlier: u32) {
         // The HTTP/1 parser never keeps more than `CARRY` bytes.

@@ -77,8 +77,8 @@ impl Streams {
         notes: [0; STREAMS],
     };
 
-    /// Returns the indexes of the first places of the two sets in which a stream may be: the preferred set, then the
-    /// other one.
+    /// Returns the indexes of the first places of the two sets in which a stream may be: first of the preferred set,
+    /// then of the second set.
     #[inline(always)]
     fn sets(id: u32) -> (usize, usize) {
         // The identifiers of clients' streams are odd, so the lowest bit carries no information.
@@ -147,7 +147,7 @@ impl Streams {
         }
         let (free, free_there) = (self.with(set, 0), self.with(other, 0));
         let count = |places: u64| (places >> 7).wrapping_mul(ONES) >> 56;
-        // All bits of `there` are set if the other set has more room; otherwise none.
+        // All bits of `there` are set if the second set has more free places than the preferred set; otherwise none.
         let there = (count(free).wrapping_sub(count(free_there)) >> 63).wrapping_neg();
         let set = set ^ ((set ^ other) & there as usize);
         let free = free ^ ((free ^ free_there) & there);

@@ -3,8 +3,9 @@
 //! Bias: a string that continues in another frame is not examined. A sender splits a header block only where it fills a
 //! frame, which takes at least 16 KiB (RFC 9113, 4.2). If a probe's field is that far into a block, the probe is
 //! counted as a request. If a status is that far into a block, the response is counted without a status. A name is also
-//! not recognised if it is given by the index of an entry that itself has no meaning: senders take the names that
-//! matter from the static table, or have inserted them with a value that matters.
+//! not recognised if the sender names it by the index of a table entry whose value has no meaning for Ebb. Senders do
+//! not need this: they take the names that matter from the static table, or have inserted them with a value that
+//! matters.
 
 use ebb_abi::{HUFFMAN, MAX_EXCLUDED_PATH};
 
@@ -24,7 +25,7 @@ const _: () = assert!(LOOKED_AT <= CARRY);
 
 /// Names of fields. For a field that excludes a request, the name is also the meaning of the field.
 pub(super) mod name {
-    /// A name that does not matter.
+    /// A name that does not matter to Ebb.
     pub(crate) const OTHER: u8 = 0;
     /// `:path`.
     pub(crate) const PATH: u8 = 1;

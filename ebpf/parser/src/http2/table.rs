@@ -31,8 +31,8 @@ impl Table {
         meanings: [0; ENTRIES],
     };
 
-    /// Returns whether any entry may have a meaning. If none has, insertions of fields without a meaning need not be
-    /// recorded.
+    /// Returns whether any entry may have a meaning. If no entry has one, insertions of fields without a meaning are
+    /// not recorded.
     #[inline(always)]
     pub(super) fn knows_any(&self) -> bool {
         self.living != 0

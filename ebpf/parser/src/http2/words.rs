@@ -41,7 +41,7 @@ impl Word {
         let mut at = 0;
         while at < text.len() {
             let (code, more) = letter(text[at]);
-            assert!(more > 0, "a letter that is missing below");
+            assert!(more > 0, "`letter` has no code for this byte");
             bits = bits << more | code as u128;
             length += more;
             at += 1;

@@ -1,5 +1,6 @@
-//! Arbitrary bytes, in both directions, at any sequence number. The parsers must not panic, the counts must be
-//! consistent after every step (see `ebb_parser_testing::ledger`), and no request may remain in flight after the close.
+//! Tests with arbitrary bytes, in both directions, at any sequence number. The parsers must not panic, the counts must
+//! be consistent after every step (see `ebb_parser_testing::ledger`), and no request may remain in flight after the
+//! close.
 
 use ebb_parser::direction::{Segment, Side};
 use ebb_parser_testing::wire::Wire;

@@ -1,4 +1,5 @@
-//! Random conversations. The counts must be as expected, and the integral must be exact to the nanosecond.
+//! Random conversations. The counts must be as expected, and the integral of requests in flight over time must be exact
+//! to the nanosecond.
 
 use std::ops::Range;
 
@@ -81,7 +82,7 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
             seen[1].at(streams[1].messages[index].end - 1)
         };
         let lasted = end - starts[index];
-        // When nothing is in flight, the sum of the durations is the integral.
+        // When no request is in flight, the integral of requests in flight over time is the sum of the durations.
         figures.area += lasted;
         // Just before this request ends, the requests in flight are this one and the later ones that have started.
         let open = starts

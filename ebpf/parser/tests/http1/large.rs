@@ -1,4 +1,4 @@
-//! Packets of thousands of chunks and of pipelined requests.
+//! Tests with packets that hold thousands of chunks or of pipelined requests.
 
 use ebb_abi::ended;
 use ebb_parser::{direction::Side, steps};

@@ -1,8 +1,8 @@
 //! The HTTP/1 parser of the kernel programs, driven on the host exactly as the programs drive it.
 //!
 //! Every exchange is written once, with its expected counts, and played under every segmentation: the counts must not
-//! depend on TCP's segment boundaries. A generated conversation has its own expected counts, including the integral to
-//! the nanosecond. The driver is in `ebb_parser_testing`.
+//! depend on TCP's segment boundaries. A generated conversation has its own expected counts, and an expected integral
+//! of requests in flight over time, to the nanosecond. The driver is in `ebb_parser_testing`.
 
 #![allow(
     clippy::expect_used,

@@ -21,7 +21,7 @@ pub(crate) enum Disturbance {
     None,
     /// The segment begins this many bytes before the new data.
     Overlap(usize),
-    /// After the segment, earlier bytes arrive again. They end this many bytes before the segment's end.
+    /// After the segment, a retransmission of earlier bytes arrives. It ends this many bytes before the segment's end.
     Repeat(usize),
     /// The bytes from this offset on overtake the bytes before it. The client's packets overtake anywhere. The server's
     /// packets are not buffered, and overtake only inside a body.

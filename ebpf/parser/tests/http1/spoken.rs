@@ -11,7 +11,7 @@ use proptest::{prelude::*, sample::select};
 pub(crate) struct Spoken {
     pub(crate) request: Message,
     pub(crate) response: Message,
-    /// The way in which the request ends if nothing aborts it: one of [`ended`].
+    /// The way in which the request ends if it is not aborted: one of [`ended`].
     pub(crate) way: usize,
     /// True if the response ends with the connection.
     pub(crate) closes: bool,
@@ -40,7 +40,7 @@ enum Body {
 
 type Field = (String, String);
 
-/// Returns fields without meaning for the parser.
+/// Returns header fields that have no meaning for the parser.
 fn fields() -> impl Strategy<Value = Vec<Field>> {
     let value = prop_oneof![8 => "[!-~]([ -~]{0,60}[!-~])?", 1 => "[!-~]{150,400}"];
     prop::collection::vec(
@@ -60,7 +60,7 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// Returns the notation of a field: the case of its name, the blanks before its value, and the blanks after its value.
+/// Returns a way to write a field: the case of its name, the blanks before its value, and the blanks after its value.
 fn style() -> impl Strategy<Value = (u8, &'static str, &'static str)> {
     (
         0..3u8,

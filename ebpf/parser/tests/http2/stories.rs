@@ -23,7 +23,8 @@ proptest! {
     fn counts_are_the_readers(story in story(), pieces in pieces()) {
         let script = story.script();
         let whole = play(&script, &[Piece::WHOLE]);
-        // A random index of the dynamic table may name a second status, which the reader reports as an error.
+        // The randomly chosen index of a dynamic-table entry may give a response a second status, which the reader
+        // reports as an error.
         prop_assert!(matches!(whole.broken, None | Some(Broken::Status)), "{:?}", whole.broken);
         prop_assert_eq!(whole.opaque, None);
         let split = play(&script, &pieces);

@@ -35,8 +35,8 @@ fn every_split_in_two() {
     for exchange in all() {
         let whole = exchange.play_whole();
         for (turn, (_, message)) in exchange.messages().enumerate() {
-            // A message is split at each byte. A long message, whose bytes are mostly alike, is split at fewer
-            // positions.
+            // A message is split at each byte. A long message is split at fewer positions, because most of its bytes
+            // are alike.
             let stride = 1 + message.len() / SPLITS;
             for at in (message.start + 1..message.end).step_by(stride) {
                 let mut now = 0;

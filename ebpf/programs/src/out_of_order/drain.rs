@@ -34,7 +34,7 @@ use crate::{
 /// Maximum number of iterations of a loop: enough for one step per byte of the buffer.
 const RUNS: u32 = (PIECES * PIECE / steps::PIECE_IN_A_LOOP) as u32;
 
-/// The data that the reading of a piece needs.
+/// The data that is needed to read one piece of the out-of-order buffer.
 pub struct Work<'a, T> {
     /// The socket of the connection.
     pub socket: *mut bpf_sock,
@@ -42,7 +42,7 @@ pub struct Work<'a, T> {
     pub stash: *mut Stash,
     /// The ingress serialisation of the connection.
     pub turn: *mut Turn,
-    /// The state of the connection in its protocol.
+    /// The HTTP/1 or HTTP/2 state of the connection.
     pub connection: *mut T,
     /// The counters of the pod.
     pub pod: Pod,
@@ -58,14 +58,14 @@ fn next(
     turn: &mut Turn,
     pod: &Pod,
 ) -> Option<(*const Piece, Segment)> {
-    // One call frees at most one piece, because each call follows the reading of one piece.
+    // Each call follows the reading of one piece, so it frees at most one piece.
     if stash.has_read(direction.next) {
         remove(key(stash, stash.found().first), &Share::of(pod)?);
         stash.free_found();
     }
     if !stash.holds(direction.next) {
         if direction.has(flag::MIDWAY) {
-            // The window already holds the rest of the last piece: the parser gets an empty segment.
+            // The parser's window already holds the rest of the last piece, so the parser gets an empty segment.
             let blank = NO_PIECE.get_ptr(0)?;
             let segment = Segment {
                 first: direction.next,
@@ -168,8 +168,8 @@ fn give_up_http2(http2: &mut Http2, pod: &mut Pod) {
     http2::leave(Side::Requests, http2, pod);
 }
 
-/// Reads one typical head from the out-of-order buffer, without `bpf_loop` and without a tail call. If more is left to
-/// read, the connection becomes opaque.
+/// Reads at most one typical request head from the out-of-order buffer, without `bpf_loop` and without a tail call. If
+/// more is left to read, the connection becomes opaque.
 #[inline(always)]
 pub fn read_a_head(work: &mut Work<'_, Conn>) {
     read_http1::<{ steps::HEAD }>(work);
@@ -235,7 +235,7 @@ pub fn drain_all_http1(context: &SkBuffContext) {
     drain_http1_by(context, |work| read_all_http1(work));
 }
 
-/// Reads the out-of-order buffer on HTTP/2, as [`drain_http1`] does on HTTP/1.
+/// Reads the out-of-order buffer without `bpf_loop`, on HTTP/2: at most one piece, then the program calls itself.
 #[inline(always)]
 pub fn drain_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| {
@@ -247,7 +247,7 @@ pub fn drain_http2(context: &SkBuffContext) {
     });
 }
 
-/// Reads the out-of-order buffer on HTTP/2, as [`drain_all_http1`] does on HTTP/1.
+/// Reads the out-of-order buffer with `bpf_loop`, on HTTP/2: all of it in one run.
 #[inline(always)]
 pub fn drain_all_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| read_all_http2(work));
@@ -270,8 +270,8 @@ fn ask_tcp(socket: *mut bpf_sock, stash: *mut Stash, next: u32) {
 }
 
 /// Returns true if TCP has accepted the next bytes and the programs never saw them. This should not happen. If it
-/// happens, the programs must not wait for these bytes: they would count nothing more on this connection, without any
-/// report.
+/// happens, the connection must become opaque: if the programs waited for these bytes, they would silently count
+/// nothing more on this connection.
 #[inline(always)]
 fn has_missed(stash: *mut Stash, direction: &Direction) -> bool {
     // SAFETY: socket storage is valid while the program runs.

@@ -1,8 +1,8 @@
-//! The out-of-order buffer holds segments that cannot be read yet, until they can be read (see
-//! [`ebb_parser::out_of_order`]).
+//! The out-of-order buffer holds segments that cannot be read yet, because earlier bytes are missing or another CPU is
+//! reading the connection (see [`ebb_parser::out_of_order`]).
 //!
 //! Only ingress has a buffer. The egress programs see the packets of a connection in the order in which TCP sends them,
-//! one packet at a time. Retransmitted packets are in this order, too.
+//! one packet at a time, including retransmitted packets.
 
 mod drain;
 mod piece;

@@ -67,7 +67,7 @@ impl Packet for Kept<'_> {
     }
 }
 
-/// Copies eight bytes, in two instructions.
+/// Copies eight bytes with two instructions, a load and a store.
 ///
 /// # Safety
 /// Eight bytes must be readable at `from`, and writable at `to`.

@@ -1,8 +1,8 @@
-//! The share of a pod in the node's out-of-order buffer: the number of pieces that the pod may have, and the number
-//! that it has.
+//! The share of a pod in the node's out-of-order buffer: the number of pieces that the pod may hold, and the number
+//! that it holds now.
 //!
-//! The counters change by atomic adds, and are read before a piece is taken. So several CPUs that read the counters at
-//! once may each take one piece beyond the share. The next check counts these few pieces.
+//! The counters change by atomic adds. A program reads the counters before it takes a piece. So several CPUs that read
+//! the counters at once may each take one piece beyond the share. The next check counts these few pieces.
 
 use ebb_abi::NO_SLOT;
 use ebb_parser::out_of_order::share_has_room;
@@ -31,7 +31,7 @@ impl Share {
         })
     }
 
-    /// Returns whether the pod may have one more piece.
+    /// Returns whether the pod may take one more piece.
     #[inline(always)]
     pub fn has_room(&self) -> bool {
         // SAFETY: the pointers are to fields of map values, which other CPUs change at the same time.

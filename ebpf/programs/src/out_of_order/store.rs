@@ -78,8 +78,8 @@ fn store(
     Err(event::NO_ROOM)
 }
 
-/// Stores one piece of a segment whose first `done` bytes have been stored before. Returns the new number of stored
-/// bytes. Fails with the event to report if there is no room.
+/// Stores the next piece of a segment, after its first `done` bytes. Returns the number of bytes that are stored now.
+/// Fails with the event to report if there is no room.
 #[inline(always)]
 fn store_piece(
     context: &SkBuffContext,
@@ -117,7 +117,7 @@ fn store_piece(
                 share.take();
                 true
             }
-            // `handshake_read` has just stored and counted the same piece.
+            // If the key exists, the program `handshake_read` has just stored and counted this piece.
             Err(error) => error == EEXIST,
         },
         None => false,
@@ -132,8 +132,8 @@ fn store_piece(
         Place::FREE
     };
     stash.settle(claim.index(), place);
-    // If the connection was closed while this program ran, the close has freed the pieces that it found, but perhaps
-    // not this piece.
+    // A connection that closes frees all its pieces. If this connection was closed while this program ran, this piece
+    // may have been stored too late to be freed.
     if !stored || connection.is_closed_now() {
         remove(key, share);
     }

@@ -29,13 +29,13 @@ pub struct Played {
     pub left: u64,
     /// Number of streams in flight when the parser made the connection opaque; `None` if it did not.
     pub opaque: Option<u64>,
-    /// The reason why no peer could have sent the bytes of a side; `None` if a peer could. After these bytes nothing
-    /// was compared.
+    /// The reason why no HTTP/2 peer could have sent the bytes of one side; `None` if a peer could. Nothing is compared
+    /// after such bytes.
     pub broken: Option<Broken>,
 }
 
-/// Plays a script, cut into these pieces. Compares all counts after each segment, including the integral to the
-/// nanosecond.
+/// Plays a script, cut into these pieces. Compares all counts after each segment, including the integral of requests in
+/// flight over time, to the nanosecond.
 pub fn play(script: &Script, pieces: &[Piece]) -> Played {
     play_to(Reader::new(), script, pieces)
 }

@@ -22,13 +22,14 @@ pub const STATIC: u32 = 61;
 pub enum Field<'a> {
     /// The index of an entry of the tables.
     Indexed(u32),
-    /// A name, given by the index of an entry that has it, and a value.
+    /// A name, given by the index of a table entry with this name, and a value.
     Named(u32, &'a str, How),
     /// A name and a value.
     Literal(&'a str, &'a str, How),
     /// A new size of the table.
     Resize(u32),
-    /// A name and a value, in the Huffman code, represented as by a sender that inserts all fields that it can.
+    /// A name and a value, in the representation that the encoder finds best: by the indexes of table entries, if there
+    /// are any, else in the Huffman code. A field without an entry is inserted into the table.
     Best(&'a str, &'a str),
 }
 

@@ -104,7 +104,7 @@ pub fn talk(plans: Vec<Plan>, at_once: usize) -> Talk {
     }
     let runtime = runtime::Builder::new_current_thread()
         .build()
-        .expect("a runtime without drivers needs nothing");
+        .expect("a runtime without I/O and timers can always be built");
     let script = Arc::new(Mutex::new(Script::new()));
     let accepted = runtime.block_on(async {
         let (client_end, tap_in) = duplex(PIPE);
@@ -149,11 +149,11 @@ pub struct Served {
 pub fn served(told: &Script) -> Served {
     /// Capacity of the pipe in bytes, more than any script has: neither side ever waits for the other one to read.
     const ROOM: usize = 1 << 24;
-    /// Number of runs of the server without output after which the server has nothing more to send.
+    /// If the server has run this number of times without output, it has nothing more to send.
     const PATIENCE: usize = 3;
     let runtime = runtime::Builder::new_current_thread()
         .build()
-        .expect("a runtime without drivers needs nothing");
+        .expect("a runtime without I/O and timers can always be built");
     runtime.block_on(async {
         let (mut client_end, server_end) = duplex(ROOM);
         let server = tokio::spawn(answer_all(server_end));
@@ -248,10 +248,10 @@ async fn ask_all(io: DuplexStream, plans: Arc<Vec<(Plan, Notify)>>, at_once: usi
         for (name, value) in &plan.fields {
             request = request.header(name, value);
         }
-        let request = request.body(()).expect("a plan is a request");
+        let request = request.body(()).expect("a plan makes a valid request");
         let (response, mut body) = sender
             .send_request(request, plan.asks.is_empty())
-            .expect("there is room for it");
+            .expect("the connection allows one more stream");
         let plans = plans.clone();
         asking.spawn(async move {
             let (plan, accepted) = &plans[index];
@@ -322,7 +322,7 @@ async fn answer(plan: &Plan, mut asked: RecvStream, mut respond: server::SendRes
     for (name, value) in &plan.answer_fields {
         response = response.header(name, value);
     }
-    let response = response.body(()).expect("a plan is a response");
+    let response = response.body(()).expect("a plan makes a valid response");
     let all = plan.end == End::Answered && plan.answers.is_empty() && !plan.trailers;
     let mut body = respond
         .send_response(response, all)

@@ -65,7 +65,7 @@ struct Half {
 impl Half {
     fn new(side: Side) -> Self {
         let mut decoder = Decoder::new();
-        // The decoder allows every table size that the peer can have allowed.
+        // The decoder accepts every table size that the receiver of the header blocks can have allowed.
         decoder.set_max_allowed_table_size(usize::from(u16::MAX));
         Self {
             side,
@@ -342,7 +342,7 @@ impl Head {
     }
 }
 
-/// Returns whether a field excludes its request (design, section 1).
+/// Returns whether a field excludes its request: a field of a probe, or an excluded path.
 fn is_excluded(name: &[u8], value: &[u8]) -> bool {
     match name {
         b"user-agent" => value.starts_with(b"kube-probe/"),

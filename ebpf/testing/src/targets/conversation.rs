@@ -44,10 +44,10 @@ fn run(bytes: &[u8]) {
         let late = |arrival: &Arrival| matches!(arrival.place, Place::Late(_));
         if read.ended[ended::OPAQUE] > 0 || arrivals.iter().any(late) {
             // In two cases, the delivery byte by byte (`read`) and the delivery in packets (`arrived`) can differ in
-            // the integral and in the latencies, so these are not compared. When a connection becomes opaque, earlier
-            // requests are aborted with the next egress packet, even if this packet is a retransmission; the delivery
-            // byte by byte has no retransmissions. If packets are late, the bytes after a body are read as soon as they
-            // arrive, even if a part of the body is missing.
+            // the latencies and in the integral of requests in flight over time, so these are not compared. When a
+            // connection becomes opaque, earlier requests are aborted with the next egress packet, even if this packet
+            // is a retransmission; the delivery byte by byte has no retransmissions. If packets are late, the bytes
+            // after a body are read as soon as they arrive, even if a part of the body is missing.
             read.area = arrived.area;
             read.latency = arrived.latency;
         }

@@ -70,7 +70,7 @@ function problems({ not_scaled, unknown, pods_without_metrics, without_metrics, 
     const more = pods_without_metrics > without_metrics.length ? " …" : "";
     all.push(`Not scaled down: no current metrics of ${without_metrics.join(", ")}${more}.`);
   } else if (unknown) {
-    all.push(`Not scaled down until this is known: ${unknown.why}.`);
+    all.push(`Not scaled down because information is missing: ${unknown.why}.`);
   }
   if (scaled?.error) all.push(`The last scale write failed: ${scaled.error}`);
   if (opaque > 0) all.push(`${opaque} connections cannot be read. Each counts as one request in flight.`);

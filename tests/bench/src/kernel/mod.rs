@@ -72,7 +72,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
     let mut packets = packets::rows(options);
     if requests.is_empty() && packets.is_empty() {
         bail!(
-            "--only: no row has {} in its name; there are: {}",
+            "--only: no row has {} in its name; the rows are: {}",
             options.only.join(" or "),
             requests::names()
                 .chain(packets::NAMES)

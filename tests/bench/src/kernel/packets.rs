@@ -21,7 +21,7 @@ const BOUND: f64 = 1.3;
 
 pub(super) const NAMES: [&str; 2] = ["download", "upload"];
 
-/// A direction of a long body, and the results of the turns that have been measured.
+/// A row of the results: one direction of a long body, and the results of the turns that have been measured.
 pub(super) struct Row {
     name: &'static str,
     way: Way,
@@ -67,6 +67,8 @@ impl Row {
         self.name
     }
 
+    /// Measures one turn: both pods transfer the long body, one pod after the other.
+    ///
     /// # Errors
     /// If the measurement was interrupted, or if the server does not answer.
     pub(super) fn turn(&mut self, pods: &mut Pods, seconds: u32) -> Result<()> {

@@ -17,7 +17,7 @@ use crate::{
 /// Interval of `ebb watch`. It is short compared with a load, so that waiting for the counts is short too.
 const INTERVAL: &str = "100ms";
 
-/// The runs and the requests of one load.
+/// The runs of the kernel programs and the number of requests during one load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     pub(super) hooks: Hooks,
@@ -107,6 +107,8 @@ pub(super) struct Turn<T> {
 }
 
 impl Pods {
+    /// Starts both pods, attaches their programs, and enables the kernel's run-time statistics.
+    ///
     /// # Errors
     /// If the kernel refuses the programs, or a server cannot be started.
     ///

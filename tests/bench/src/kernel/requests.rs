@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{load::Load, median::median};
 
-/// Maximum time of a whole request, in units of two runs of an empty program. The bound is from the design, whose aim
-/// is 4.
+/// Maximum time of a whole request, in units of two runs of an empty program. The design sets this bound, and aims at
+/// 4.
 const BOUND: f64 = 5.0;
 
 /// Minimum share of the requests that must have been counted; with fewer, the result would not be the cost of counting.
@@ -31,7 +31,7 @@ const KINDS: [Kind; 5] = [
     http1("HTTP/1, 16 KiB", "/large", None),
     http1("HTTP/1, excluded probe", "/small", Some("kube-probe/1.30")),
     http2("HTTP/2, 50 streams", 1, 50, Some(BOUND)),
-    // With one stream at a time, HTTP/2 itself adds two of the four packets per request. So this row has no bound.
+    // This row has no bound: with one stream at a time, HTTP/2 itself causes two of the four packets per request.
     http2("HTTP/2, 50 connections", 50, 1, None),
 ];
 
@@ -59,7 +59,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
-/// A kind of request, and the results of the turns that have been measured.
+/// A row of the results: one kind of request, and the results of the turns that have been measured.
 pub(super) struct Row {
     kind: Kind,
     turns: Vec<Turn<Cost>>,
@@ -115,6 +115,8 @@ impl Row {
         self.kind.name
     }
 
+    /// Measures one turn: both pods get the same load, one pod after the other.
+    ///
     /// # Errors
     /// If the measurement was interrupted, or if the client or server does not answer.
     pub(super) fn turn(&mut self, pods: &mut Pods, seconds: u32) -> Result<()> {

@@ -15,7 +15,8 @@ use nix::sys::{
 /// # Errors
 /// If the kernel does not report the CPU time.
 pub(super) fn spent(cgroups: &[&Path]) -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("no resource usage of children")?;
+    let usage =
+        getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot read the CPU time of children")?;
     let mut spent = duration(usage.user_time()) + duration(usage.system_time());
     for cgroup in cgroups {
         let path = cgroup.join("cpu.stat");

@@ -53,7 +53,7 @@ impl QueueProxy {
             .env("SERVING_POD", "bench-00001-deployment-0")
             .env("SERVING_POD_IP", "127.0.0.1")
             .env("SERVING_LOGGING_CONFIG", "")
-            // The level only reduces other messages: the queue-proxy logs nothing about requests at any level.
+            // The log level does not change the cost of a request: the queue-proxy logs no requests at any level.
             .env("SERVING_LOGGING_LEVEL", "warn")
             .env("SYSTEM_NAMESPACE", "knative-serving")
             .stdout(Stdio::null());

@@ -114,6 +114,7 @@ pub(super) struct Against {
 }
 
 impl Against {
+    /// Computes the medians from the turns, which are tuples (result of the variant, result of the bare server).
     /// Returns `None` if there are no turns.
     fn of(turns: impl Iterator<Item = (Outcome, Outcome)> + Clone) -> Option<Self> {
         turns.clone().next()?;

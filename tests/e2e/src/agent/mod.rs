@@ -73,7 +73,7 @@ pub fn agent_token(api: &Api, node: &str) -> String {
 }
 
 impl Agent {
-    /// Starts the agent of a node. The agent reports to all these autoscaler replicas.
+    /// Starts the agent of a node. The agent reports to all autoscaler replicas in `replicas`.
     ///
     /// # Panics
     /// If the program cannot be started.
@@ -237,7 +237,7 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("log of the agent of {}:\n{}", self.node, self.log());
+            eprintln!("log of the agent on node {}:\n{}", self.node, self.log());
         }
     }
 }

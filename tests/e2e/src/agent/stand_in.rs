@@ -65,8 +65,8 @@ impl StandIn {
             for pod in pods().into_iter().filter(|pod| pod.node == self.node) {
                 if let Some(stats) = stats(pod.address).await {
                     let now = self.start.elapsed().as_nanos() as u64;
-                    // The server computes its concurrency integral with the server's clock, so `at` advances with the
-                    // server's clock too.
+                    // The server computes its concurrency integral with the server's clock, so the report's time `at`
+                    // advances with the server's clock too.
                     let age = (stats.at * 1e9) as u64;
                     let since = *started
                         .entry(pod.uid.clone())

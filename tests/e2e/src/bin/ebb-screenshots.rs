@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     for need in [Need::Ebb, Need::Tool("chromium"), Need::Tool("hey")] {
         if let Err(why) = need.check() {
-            bail!("no pictures can be taken here: {why}");
+            bail!("cannot take screenshots on this machine: {why}");
         }
     }
     let run = Run::sample(&[
@@ -45,7 +45,9 @@ fn main() -> Result<()> {
         "--annotation",
         "autoscaling.knative.dev/window=20s",
     ]);
-    let page = run.page().context("the run has no page")?;
+    let page = run
+        .page()
+        .context("`ebb run` reports no address of a live page")?;
     let mut browser = Browser::open(&format!("http://{page}/"), SIZE);
     browser.resize(SIZE);
     for (at_a_time, time) in LOAD {

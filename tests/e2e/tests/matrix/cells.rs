@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::light::{BUCKET, CARRIES, WINDOW, fast, needs};
 
-/// One cell: a Deployment with this number of replicas, with traffic (`busy`) or without.
+/// One cell of the test matrix: a Deployment with this number of replicas, with traffic (`busy`) or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) replicas: u32,
     pub(super) busy: bool,
 }
 
-/// All cells of a row.
+/// All cells of a row of the test matrix.
 pub(super) const CELLS: [Cell; 8] = [
     Cell::new(0, false),
     Cell::new(0, true),
@@ -50,8 +50,8 @@ impl Cell {
         self.replicas <= 1
     }
 
-    /// Returns the concurrency of the cell, if its pods are simulated: midway between the maximum load of one pod fewer
-    /// and the maximum load of all pods.
+    /// Returns the concurrency of a cell with simulated pods. The cell needs all its pods: one pod fewer could not
+    /// carry this load.
     pub(super) fn load(self) -> f64 {
         (f64::from(self.replicas) - 0.5) * CARRIES
     }
@@ -92,10 +92,10 @@ pub(super) struct Seen {
 pub(super) struct Times {
     /// Time from which the replicas are checked.
     pub(super) from: Instant,
-    /// Time at which the load of the cells without traffic ended. If Ebb did not count the load: the first time at
-    /// which it could know that there is no load.
+    /// Time at which the load of the cells without traffic ended. If these cells never had a load that Ebb counted:
+    /// the time from which Ebb could observe that they have none.
     pub(super) idle: Instant,
-    /// Whether Ebb counted a load of the cells without traffic before `idle`.
+    /// True if the cells without traffic had a load that Ebb counted, before this load ended at the time `idle`.
     pub(super) loaded_before: bool,
     /// Whether the autoscaler scales the workloads after the scenario.
     pub(super) scaled: bool,
@@ -123,7 +123,7 @@ impl Cell {
         let mut woken = false;
         for (number, at) in &since {
             let wrong = match (self.busy, self.replicas) {
-                // A workload that was scaled up from zero after `idle` must not return to zero.
+                // A workload with traffic that was scaled up from zero must not be scaled to zero again.
                 (true, 0) => {
                     woken |= *number > 0 && *at > times.idle;
                     woken && *number == 0
@@ -136,7 +136,7 @@ impl Cell {
                 (false, _) if times.loaded_before => {
                     *number < needs(self.load(), at.duration_since(times.idle))
                 }
-                // No load is known from before, so the replicas must not fall before a whole window shows no load.
+                // Ebb has counted no earlier load, so the replicas must not fall before a whole window shows no load.
                 (false, _) => *number < replicas && *at < earliest,
             };
             // A workload without a Service must not be scaled to zero: no activator could scale it up again.
@@ -155,7 +155,7 @@ impl Cell {
         None
     }
 
-    /// Returns whether the replicas were reduced. Also true for a cell whose replicas need not be reduced: with
+    /// Returns whether the replicas were reduced. Also true for a cell that is not expected to scale down: a cell with
     /// traffic, or with at most one replica.
     pub(super) fn has_shrunk(self, seen: &[(i32, Instant)]) -> bool {
         self.busy

@@ -36,8 +36,8 @@ macro_rules! cases {
     };
 }
 
-/// With `EBB_TEST_FULL=1`, every scenario runs in both orders. Otherwise most scenarios run in one order. Of the
-/// scenarios that stop the leader, only the one with 5 s then runs.
+/// With `EBB_TEST_FULL=1`, every scenario runs in both orders. Without it, most scenarios run in one order, and the
+/// only scenario that stops the leader is the one with a stop of 5 s.
 pub(crate) const CASES: &[Case] = cases! {
     "stopped_60s_agents_first" LONG Stopped(60), AgentsFirst;
     "stopped_60s_autoscaler_first" LONG Stopped(60), AutoscalerFirst;

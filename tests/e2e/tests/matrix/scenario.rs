@@ -94,7 +94,7 @@ impl Scenario {
                 world.replicas[0].begin();
                 world.await_leading(0);
                 if order == Order::AutoscalerFirst {
-                    // The autoscaler runs without any reports for this time, in which it must not scale down.
+                    // During this pause, the autoscaler gets no reports and must not scale down.
                     thread::sleep(AFTER);
                     world.start_agents();
                 }
@@ -149,12 +149,12 @@ fn stopped(world: &mut World, time: Duration) -> Vec<String> {
         thread::sleep(Duration::from_millis(50));
     }
     leader.signal(Signal::SIGCONT);
-    // This time is longer than any pending write of the old leader can take.
+    // This pause is longer than any pending write of the old leader can take.
     thread::sleep(Duration::from_secs(5));
     // The standby must lead after at most twice the lease duration: the lease expires after its duration, and
-    // candidates check it more often. The rest allows for a loaded machine.
+    // candidates check it more often. The remaining time allows for a loaded machine.
     if time > LEASE * 2 && taken.is_none() {
-        return vec!["the standby did not lead".to_owned()];
+        return vec!["the standby did not become the leader".to_owned()];
     }
     let Some(taken) = taken else {
         eventually("somebody leads", SOON, || {
@@ -169,7 +169,10 @@ fn stopped(world: &mut World, time: Duration) -> Vec<String> {
     let wrote = writes(world, leader.credential(), taken);
     match wrote.is_empty() {
         true => Vec::new(),
-        false => vec![format!("the old leader wrote: {}", wrote.join(", "))],
+        false => vec![format!(
+            "the old leader wrote after the standby had become the leader: {}",
+            wrote.join(", ")
+        )],
     }
 }
 
@@ -205,5 +208,7 @@ fn canary(world: &World, pods: u64, within: Duration) -> Option<String> {
         }
         thread::sleep(Duration::from_millis(100));
     }
-    Some(format!("a change was not followed within {within:?}"))
+    Some(format!(
+        "the autoscaler did not raise the replicas of the canary within {within:?}"
+    ))
 }

@@ -31,7 +31,7 @@ pub(super) enum Order {
 pub(super) const CANARY: &str = "canary";
 /// Time limit for the cluster to become steady: some hundreds of objects take long on a loaded machine.
 const SETTLES_WITHIN: Duration = Duration::from_secs(150);
-/// Concurrent requests of a served cell with traffic: fewer than one pod carries.
+/// Concurrent requests of a cell with traffic whose pods are processes: one pod can carry more.
 const CLIENTS: usize = 4;
 
 /// The whole test cluster. Fields are dropped in the order of their declaration, so clients are declared before
@@ -79,7 +79,7 @@ pub(super) fn run(scenario: Scenario, order: Order) {
         .collect();
     for (cell, shown) in CELLS.iter().zip(&mut cells) {
         if shown == "ok" && !shrunk.contains(cell) {
-            *shown = "does not shrink any more".to_owned();
+            *shown = "the replicas were not reduced after the scenario".to_owned();
         }
     }
     cells.push(if wrong.is_empty() {
@@ -89,7 +89,7 @@ pub(super) fn run(scenario: Scenario, order: Order) {
     });
     let columns: Vec<_> = std::iter::once("scenario".to_owned())
         .chain(CELLS.iter().map(|cell| cell.title()))
-        .chain(["besides".to_owned()])
+        .chain(["other rules".to_owned()])
         .collect();
     let began = match order {
         Order::AgentsFirst => "agents first",
@@ -200,7 +200,7 @@ impl World {
         }
         let (served, proxy) = (CELLS.iter().filter(|cell| cell.replicas == 1), &self.proxy);
         for cell in served {
-            eventually("a pod behind the Service", SETTLES_WITHIN, || {
+            eventually("the Service has a pod endpoint", SETTLES_WITHIN, || {
                 (!proxy.endpoints(NAMESPACE, &cell.name()).pods.is_empty()).then_some(())
             });
             if cell.busy || !scenario.is_idle_from_the_start() {
@@ -214,7 +214,7 @@ impl World {
         let mut began = Instant::now();
         if order == Order::AgentsFirst {
             self.start_agents();
-            // In this time, each agent sends two reports that no autoscaler receives.
+            // During this pause, each agent sends two reports that no autoscaler receives.
             thread::sleep(Duration::from_secs(2));
             began = Instant::now();
         }
@@ -230,7 +230,7 @@ impl World {
             .map(|name| Activator::start(&self.cluster, name, &self.replicas[0], &options))
             .into();
         if order == Order::AutoscalerFirst {
-            // The autoscaler runs without any reports for this time, in which it must not scale down.
+            // During this pause, the autoscaler gets no reports and must not scale down.
             thread::sleep(WINDOW + Duration::from_secs(2));
             began = Instant::now();
             self.start_agents();
@@ -247,14 +247,14 @@ impl World {
             }
             let name = cell.name();
             if cell.replicas == 0 {
-                eventually(&format!("{name} at zero"), SETTLES_WITHIN, || {
+                eventually(&format!("{name} is at zero"), SETTLES_WITHIN, || {
                     let endpoints = self.proxy.endpoints(NAMESPACE, &name);
                     let (pods, _) = self.scales.of(NAMESPACE, &name)?;
                     (pods == 0 && endpoints.pods.is_empty() && endpoints.activators.len() == 2)
                         .then_some(())
                 });
             } else if cell.busy || !scenario.is_idle_from_the_start() {
-                eventually(&format!("{name} known"), SETTLES_WITHIN, || {
+                eventually(&format!("{name} is counted"), SETTLES_WITHIN, || {
                     let view = leader.workload(NAMESPACE, &name);
                     let desired = view["desired_replicas"].as_u64()?;
                     (desired >= cell.replicas.into() && view["pods_without_metrics"] == 0)
@@ -285,8 +285,9 @@ impl World {
         !endpoints.pods.is_empty() || !endpoints.activators.is_empty()
     }
 
-    /// Waits until the cells without traffic have scaled down. Then sends requests to each served cell until a further
-    /// request of the cell has ended. Returns the cells whose replicas were reduced or need not be reduced.
+    /// Waits until the cells without traffic have scaled down. Then sends requests to each cell behind a Service, until
+    /// one more request of the cell has ended. Returns the cells that have scaled down, and the cells that are not
+    /// expected to.
     fn await_shrunk(&self, times: &Times) -> Vec<Cell> {
         let until = Instant::now() + SETTLES_WITHIN / 2;
         let has_shrunk = |cell: &Cell| {

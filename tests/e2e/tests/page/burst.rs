@@ -19,18 +19,18 @@ pub(super) fn burst() {
         let web = world.app("shop", "web", 1, &[FAST, TEN]);
         let _other = world.app("shop", "other", 1, &[FAST]);
         browser.await_true(
-            "both are listed",
+            "the list shows both workloads",
             SOON,
             "document.querySelectorAll('#list tbody tr').length === 2",
         );
         click(&mut browser, "web");
         browser.await_true(
-            "web is shown",
+            "the page shows the workload web",
             SOON,
             "document.getElementById('name').textContent === 'shop/web'",
         );
         browser.await_true(
-            "its chart",
+            "the page shows the workload's chart",
             SOON,
             "document.querySelectorAll('#load path.line').length >= 3",
         );
@@ -40,38 +40,38 @@ pub(super) fn burst() {
                 "(getComputedStyle(document.getElementById('panic')).display !== 'none') === {shown}"
             )
         };
-        browser.await_true("it is calm", SOON, &in_panic(false));
+        browser.await_true("the page does not show panic mode", SOON, &in_panic(false));
         let traffic = web.traffic(FIVE);
         traffic.set(FIVE);
         web.world
             .replica()
-            .await_workload("the burst decided", SOON, ("shop", "web"), |view| {
+            .await_workload("five are desired", SOON, ("shop", "web"), |view| {
                 (view["desired_replicas"].as_u64() >= Some(5)).then_some(())
             });
         let decided = Instant::now();
-        browser.await_true("five are wanted", AT_ONCE, &desired("Number(value) >= 5"));
+        browser.await_true("five are desired", AT_ONCE, &desired("Number(value) >= 5"));
         note(format!(
-            "the page shows a burst {} ms after the API does",
+            "the live page shows the new desired replicas {} ms after the HTTP API",
             decided.elapsed().as_millis()
         ));
         browser.await_true(
-            "why",
+            "the page shows the reason of the decision",
             SOON,
             "/needs \\d+ pods|pods kept/.test(document.getElementById('why').textContent)",
         );
-        browser.await_true("it is a panic", SOON, &in_panic(true));
+        browser.await_true("the page shows panic mode", SOON, &in_panic(true));
         browser.await_true(
-            "five serve, in the list as well",
+            "the list shows at least five replicas",
             SOON,
             "/\\b[5-9]\\b/.test(document.querySelector('#list tr[data-chosen] td:nth-child(2)').textContent)",
         );
         browser.await_true(
-            "the decision is told, newest first",
+            "the newest decision is the first in the table",
             SOON,
             "document.querySelector('#decisions tbody tr td:nth-child(3)').textContent >= '5'",
         );
         browser.await_true(
-            "where the target is from",
+            "the settings show that the target is from an annotation",
             SOON,
             "[...document.querySelectorAll('#settings tbody tr')].some(row => \
              row.cells[0].textContent === 'target' && row.cells[2].textContent === 'annotation')",
@@ -85,27 +85,27 @@ pub(super) fn burst() {
         browser.key(letter);
     }
     browser.await_true(
-        "one is left",
+        "the filter leaves one workload",
         SOON,
         "document.querySelectorAll('#list tbody tr').length === 1 && \
          document.querySelector('#list a[href$=\"/third\"]') !== null",
     );
     browser.key("ArrowDown");
     browser.await_true(
-        "it has the focus",
+        "the workload's link has the focus",
         SOON,
         "document.activeElement.matches('#list a[href$=\"/third\"]')",
     );
     browser.key("Enter");
-    browser.await_true("it is chosen", SOON, "location.hash.endsWith('/third')");
+    browser.await_true("it is selected", SOON, "location.hash.endsWith('/third')");
     browser.await_true(
-        "the third is shown",
+        "the page shows the third workload",
         SOON,
         "document.getElementById('name').textContent === 'shop/third' && !document.getElementById('shown').hidden",
     );
     drop(app);
     browser.await_true(
-        "it is gone",
+        "the page reports that the workload is gone",
         SOON,
         "/gone/.test(document.getElementById('nothing').textContent)",
     );
@@ -113,19 +113,19 @@ pub(super) fn burst() {
 
     world.replicas[0].restart();
     browser.await_true(
-        "it lives again",
+        "the page is connected again",
         SOON,
         "'live' in document.getElementById('connection').dataset",
     );
     let app = world.app("shop", "after", 1, &[FAST]);
     browser.await_true(
-        "what came after the restart",
+        "the list shows the workload created after the restart",
         SOON,
         "document.querySelector('#list a[href$=\"/after\"]')",
     );
     click(&mut browser, "after");
     browser.await_true(
-        "it is shown",
+        "the page shows the selected workload",
         SOON,
         "document.getElementById('name').textContent === 'shop/after' && !document.getElementById('shown').hidden",
     );

@@ -21,7 +21,7 @@ pub(super) fn accessible() {
         browser.dark(dark);
         browser.resize((width, 1100));
         browser.await_true(
-            "the workload and its chart",
+            "the page shows the workload's chart",
             SOON,
             "document.querySelectorAll('#load path.line').length >= 3",
         );
@@ -33,7 +33,7 @@ pub(super) fn accessible() {
         let broken = found["broken"].as_array().unwrap();
         assert!(broken.is_empty(), "{width} px, dark: {dark}: {broken:#?}");
         note(format!(
-            "axe-core at {width} px, {}: {} rules hold, none is broken",
+            "axe-core, page width {width} px, {} colour scheme: {} rules passed, none failed",
             if dark { "dark" } else { "light" },
             found["passed"]
         ));

@@ -48,7 +48,7 @@ pub(super) fn many() {
     times.sort_unstable();
     let (median, bytes) = times[TIMES / 2];
     note(format!(
-        "/metrics of {WORKLOADS} workloads: {:.0} ms at best, {:.0} ms in the median, {:.1} MB",
+        "scrape of /metrics with {WORKLOADS} workloads: minimum {:.0} ms, median {:.0} ms, {:.1} MB",
         times[0].0.as_secs_f64() * 1e3,
         median.as_secs_f64() * 1e3,
         bytes as f64 / 1e6
@@ -56,7 +56,7 @@ pub(super) fn many() {
 
     let mut browser = Browser::open(&format!("http://{}/", replica.status()), (1300, 1000));
     browser.await_true(
-        "the list",
+        "the list shows 200 workloads",
         SOON,
         "document.querySelectorAll('#list tbody tr').length === 200",
     );
@@ -66,25 +66,26 @@ pub(super) fn many() {
          filter.dispatchEvent(new Event('input'))",
     );
     browser.await_true(
-        "the one",
+        "the filter leaves one workload",
         TYPED,
         "document.querySelectorAll('#list tbody tr').length === 1",
     );
     let filtered = begun.elapsed();
     browser.eval("document.querySelector('#list a').click()");
     browser.await_true(
-        "it is shown",
+        "the page shows the selected workload",
         TYPED,
         "document.getElementById('name').textContent === 'large/web-9876' && !document.getElementById('shown').hidden",
     );
     note(format!(
-        "the page with {WORKLOADS} workloads: one found in {} ms, shown after {} ms more",
+        "live page with {WORKLOADS} workloads: list filtered to one workload in {} ms, \
+         the workload shown {} ms after its selection",
         filtered.as_millis(),
         (begun.elapsed() - filtered).as_millis()
     ));
     decisions_go_on(&replica);
     note(format!(
-        "autoscaler with {WORKLOADS} workloads and a viewer: {:.0} MiB resident",
+        "autoscaler with {WORKLOADS} workloads and an open live page: {:.0} MiB resident memory",
         cost::resident(replica.pid())
     ));
     assert!(median < SCRAPE * UNOPTIMISED, "{median:?}");
@@ -117,7 +118,7 @@ fn decisions_go_on(replica: &Autoscaler) {
     };
     let (calm, scraped) = (rate(0), rate(2));
     note(format!(
-        "decisions of {WORKLOADS} workloads: {calm:.0}/s, {scraped:.0}/s while two scrape without a pause"
+        "decisions for {WORKLOADS} workloads: {calm:.0}/s, and {scraped:.0}/s while two clients scrape without a pause"
     ));
     assert!(scraped > calm * 0.8, "{calm} {scraped}");
     let view = replica.workload("large", "web-1");

@@ -31,7 +31,7 @@ pub(super) fn run() {
         "{text}"
     );
     browser.await_true(
-        "its settings",
+        "the page shows the settings",
         SOON,
         "[...document.querySelectorAll('#settings tbody tr')].some(row => \
          row.cells[1].textContent.startsWith('10 in flight') && row.cells[2].textContent === 'annotation')",

@@ -119,8 +119,14 @@ pub(super) fn alerts() {
 
     let all = rules::alerts();
     let by_cause: BTreeSet<_> = fired.by_cause.iter().map(ToString::to_string).collect();
-    assert_eq!(by_cause, all, "each is made to fire");
-    note(format!("alerts that fired live: {}", all.len()));
+    assert_eq!(
+        by_cause, all,
+        "the test must cause every alert of the rule file"
+    );
+    note(format!(
+        "alerts that fired in a real Prometheus: {}",
+        all.len()
+    ));
 }
 
 /// Writes a kubeconfig with the address of a port on which nothing listens. Returns its path.
@@ -136,7 +142,7 @@ fn nobody_answers(folder: &Path) -> std::path::PathBuf {
         "users": [{"name": "u", "user": {}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     });
-    // JSON is valid YAML.
+    // The file is written as JSON, which is valid YAML.
     fs::write(&path, config.to_string()).unwrap();
     path
 }

@@ -99,7 +99,11 @@ pub(super) fn queries() {
             .collect();
         note(format!("{group}: queries with data: {}", panels.join(", ")));
     }
-    assert!(empty.is_empty(), "without data:\n{}", empty.join("\n"));
+    assert!(
+        empty.is_empty(),
+        "queries without data:\n{}",
+        empty.join("\n")
+    );
 }
 
 /// Returns an alert's expression with `bool` after each comparison, so that it has data whenever the compared metrics

@@ -62,14 +62,22 @@ pub(super) fn fire() {
         .filter(|case| !case["exp_alerts"].as_array().unwrap().is_empty())
         .map(|case| case["alertname"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(fired, alerts(), "each is made to fire");
+    assert_eq!(
+        fired,
+        alerts(),
+        "the cases for promtool must make every alert fire"
+    );
 
     let runbooks = std::fs::read_to_string(file("docs/runbooks.md")).unwrap();
     let headings = runbooks
         .lines()
         .filter_map(|line| line.strip_prefix("### "));
     let headings: BTreeSet<_> = headings.map(str::to_owned).collect();
-    assert_eq!(headings, alerts(), "each is explained, and no other");
+    assert_eq!(
+        headings,
+        alerts(),
+        "docs/runbooks.md must have a section for each alert, and no other section"
+    );
     for rule in rules().iter().filter(|rule| rule["alert"].is_string()) {
         let name = rule["alert"].as_str().unwrap();
         let runbook = format!("docs/runbooks.md#{}", name.to_lowercase());

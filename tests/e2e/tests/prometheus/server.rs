@@ -51,7 +51,7 @@ impl Prometheus {
                 json!({"job_name": job, "honor_labels": true, "static_configs": [{"targets": targets}]})
             })
             .collect();
-        // JSON is valid YAML.
+        // The file is written as JSON, which is valid YAML.
         let config = json!({
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [at("rules.yaml")],

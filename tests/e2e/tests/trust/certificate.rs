@@ -68,11 +68,15 @@ fn applied_again() {
             assert_eq!(
                 data(),
                 filled,
-                "applied with {first:?}, then with {again:?}"
+                "the data changed: manifests applied with {first:?}, then with {again:?}"
             );
         }
         Autoscaler::start(&cluster, "second", &[]).finish();
-        assert_eq!(data(), filled, "another replica uses what there is");
+        assert_eq!(
+            data(),
+            filled,
+            "another replica must use the existing certificate"
+        );
     }
 }
 
@@ -84,7 +88,7 @@ fn gone() {
     ] {
         cluster.api().delete(&object).unwrap();
         let replica = Autoscaler::launch(&cluster, "first", &[]);
-        eventually("a word of what is missing", SOON, || {
+        eventually("the log names the missing object", SOON, || {
             let log = replica.log();
             (log.contains(name) && log.contains(MANIFEST)).then_some(())
         });

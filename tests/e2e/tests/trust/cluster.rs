@@ -122,7 +122,7 @@ fn p1_one_of_two_replicasets_unresolved() {
     double.refuse(&owner, 503);
     light.replicas[0].kill();
     light.replicas[0].begin();
-    // While owners are unknown, the autoscaler need not lead, but must not scale down.
+    // While owners are unknown, the autoscaler may refuse to lead. It must not scale down.
     light.assert_never_below("two-sets", "web", 10, Duration::from_secs(45));
     double.refuse(&owner, 0);
     light.replica().await_leading();
@@ -166,7 +166,7 @@ fn p2_owners_unresolved() {
     let said = events(light.api(), "unresolved", "Deployment", "web");
     assert!(
         view.contains("owner") || said.iter().any(|(_, note)| note.contains("owner")),
-        "nobody says why it is held: {view} {said:?}"
+        "neither the workload's state nor an Event names the owner as the reason: {view} {said:?}"
     );
     double.refuse(owner, 0);
     light.nodes.load("unresolved", "web", 0.0);
@@ -196,13 +196,13 @@ fn p11_owner_forbidden_then_granted() {
     light.api().apply(&set);
     light.await_ready("granted", "web-1", 2);
     light.nodes.load("granted", "web-1", for_pods(2));
-    // In this time, the autoscaler tries to read the owner.
+    // During this pause, the autoscaler tries to read the owner.
     std::thread::sleep(Duration::from_secs(5));
     let refused = light.cluster.audit().iter().any(|entry| {
         let at = entry["requestURI"].as_str().unwrap_or_default();
         at.contains("/shops") && entry["responseStatus"]["code"] == 403
     });
-    assert!(refused, "the owner was asked for");
+    assert!(refused, "the autoscaler must have tried to read the owner");
     match light.cluster.as_double() {
         Some(double) => double.refuse("/namespaces/granted/shops/", 0),
         None => {
@@ -226,7 +226,7 @@ fn p11_owner_forbidden_then_granted() {
         (pods > 2).then_some(())
     });
     note(format!(
-        "P11: an owner that was forbidden is found {:.0?} after the right is given",
+        "P11: an owner that Ebb had no permission to read is scaled {:.0?} after the permission is granted",
         granted.elapsed()
     ));
 }
@@ -293,12 +293,12 @@ fn p4_owned_by_a_custom_resource() {
     at_zero(&zero, namespace);
     zero.world.replicas[0].restart();
     zero.world.replica().await_leading();
-    // This time is longer than the autoscaler takes to remove an activator without reports, and to receive a report
+    // This pause is longer than the autoscaler takes to remove an activator without reports, and to receive a report
     // from an activator.
     std::thread::sleep(LONG);
     assert!(
         !zero.proxy.newest(namespace, "web").activators.is_empty(),
-        "the slice went with the restart"
+        "the restart removed the activator endpoints of the Service"
     );
     zero::assert_answered(&zero, namespace, "web", 5);
 }
@@ -351,7 +351,7 @@ fn p4_rollout_at_zero() {
     std::thread::sleep(LONG);
     assert!(
         !zero.proxy.newest(namespace, "web").activators.is_empty(),
-        "the slice went with the restart"
+        "the restart removed the activator endpoints of the Service"
     );
     zero::assert_answered(&zero, namespace, "web", 5);
     ended.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -55,7 +55,7 @@ fn ports(record: &Value, service: &str) -> Value {
     serde_json::from_str::<Value>(text).unwrap()["ports"].clone()
 }
 
-/// Asserts that a Service has activator endpoints during all of this time.
+/// Asserts that a Service has activator endpoints during the whole of `time`.
 #[track_caller]
 fn assert_leads_somewhere(app: &App<'_>, time: Duration) {
     let until = Instant::now() + time;
@@ -92,7 +92,7 @@ fn p3_leader() {
         assert!(!newest.activators.is_empty(), "nobody can wake it");
         thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(record(&zero, "p3"), before, "no port has moved");
+    assert_eq!(record(&zero, "p3"), before, "no allocated port may change");
     assert_all_ok(&all(many(4, &pick, "/")));
     note(
         "the leader was paused for 5 s, then killed, with a workload at zero: its Service kept the activator endpoints"
@@ -199,7 +199,7 @@ fn t5_ports() {
         api.apply(&service(name, count));
         api.apply(&deployment("t5-greedy", name, 0, &opted_in(&[])));
     }
-    let limit = eventually("a Service that does not fit", SOON, || {
+    let limit = eventually("a Service above the port limit has an Event", SOON, || {
         ["a", "b", "c"].into_iter().find_map(|name| {
             let said = events(api, "t5-greedy", "Service", name).into_iter();
             said.into_iter().find(|(reason, _)| reason == "PortLimit")

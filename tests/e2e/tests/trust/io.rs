@@ -70,7 +70,7 @@ fn over(way: impl FnOnce(&Cluster) -> ApiWay) -> (Light, ApiWay) {
 fn three(light: &Light, namespace: &str) {
     light.app(namespace, "web", 3, &fast(&[]));
     light.nodes.load(namespace, "web", for_pods(3));
-    let what = "a decision by its load";
+    let what = "the autoscaler desires three replicas for the load";
     light
         .replica()
         .await_workload(what, SOON, (namespace, "web"), |view| {
@@ -103,24 +103,30 @@ fn p5_connections_freeze() {
     // From now on, no existing watch delivers changes.
     light.app("frozen", "new", 1, &fast(&[]));
     light.nodes.load("frozen", "web", for_pods(6));
-    let scaled = eventually("scaled up over another connection", SOON, || {
+    let scaled = eventually("the scale is written over a new connection", SOON, || {
         (light.replicas_of("frozen", "web") >= 6).then(|| frozen.elapsed())
     });
-    let told = eventually("the new Deployment told by another watch", SOON, || {
+    let told = eventually("a new watch delivers the new Deployment", SOON, || {
         let view = light.replica().workload("frozen", "new");
         (!view.is_null()).then(|| frozen.elapsed())
     });
-    assert!(scaled < NOTICED_WITHIN, "written after {scaled:?}");
-    assert!(told < NOTICED_WITHIN, "told after {told:?}");
+    assert!(
+        scaled < NOTICED_WITHIN,
+        "the scale was written after {scaled:?}"
+    );
+    assert!(
+        told < NOTICED_WITHIN,
+        "the new Deployment was known after {told:?}"
+    );
     assert!(light.replica().is_leading());
-    eventually("all watches heard of again", SOON, || {
+    eventually("the watch of pods delivers messages again", SOON, || {
         (age_of_pods(light.replica()) < 16.0).then_some(())
     });
     let (code, body) = status(light.replica(), "/healthz").unwrap();
     assert_eq!(code, 200, "{body}");
     light.assert_never_below("frozen", "web", 3, Duration::ZERO);
     note(format!(
-        "P5: connections froze: a scale is written after {scaled:.1?}, a new object is known after {told:.1?}"
+        "P5: connections frozen: the scale is written after {scaled:.1?}, a new Deployment is known after {told:.1?}"
     ));
 }
 
@@ -131,19 +137,28 @@ fn p5_a_server_that_never_answers() {
     let silent = Instant::now();
     // The load ends, but the autoscaler must not scale down on the basis of outdated objects.
     light.nodes.load("silent", "web", 0.0);
-    let stale = eventually("told that nothing is heard", SOON, || {
+    let stale = eventually("/readyz reports that the watch is silent", SOON, || {
         let (code, _) = status(light.replica(), "/healthz")?;
-        assert_eq!(code, 200, "a restart would not help");
+        assert_eq!(
+            code, 200,
+            "/healthz must not cause a restart, because a restart would not help"
+        );
         let (code, body) = status(light.replica(), "/readyz")?;
-        assert_eq!(code, 200, "reports are taken all the same");
+        assert_eq!(
+            code, 200,
+            "the autoscaler must stay ready, because it still accepts reports"
+        );
         body.contains("no message from the API server about pods")
             .then(|| silent.elapsed())
     });
     assert!(
         stale < NOTICED_WITHIN + Duration::from_secs(5),
-        "told after {stale:?}"
+        "reported after {stale:?}"
     );
-    assert!(!light.replica().is_leading(), "stepped down by its clock");
+    assert!(
+        !light.replica().is_leading(),
+        "the autoscaler must stop leading when it cannot renew its lease"
+    );
     let age = age_of_pods(light.replica());
     assert!(age > 29.0, "{age}");
     // The load begins again; the autoscaler can know it only from the agents' reports.
@@ -160,7 +175,8 @@ fn p5_a_server_that_never_answers() {
     light.nodes.load("silent", "web", 0.0);
     light.await_replicas("silent", "web", SOON, 1);
     note(format!(
-        "P5: API server silent: told after {stale:.1?}, healthy {healthy:.1?} after it answers again"
+        "P5: API server silent: reported after {stale:.1?}; leader again {healthy:.1?} after the API server \
+         answers again"
     ));
 }
 
@@ -190,7 +206,7 @@ fn p6_a_leader_that_was_stopped() {
     for name in &names {
         light.app("stopped", name, 1, &fast(&[]));
     }
-    eventually("both know all of them", SOON, || {
+    eventually("both replicas publish all workloads", SOON, || {
         let known = |replica: &Autoscaler, name: &String| {
             replica.workload("stopped", name)["ready_replicas"] == 1
         };
@@ -206,7 +222,7 @@ fn p6_a_leader_that_was_stopped() {
     thread::sleep(Duration::from_millis(900));
     first.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
-    // In this time, the API server completes requests that the leader sent before the stop.
+    // During this pause, the API server completes requests that the leader sent before the stop.
     thread::sleep(Duration::from_secs(1));
     let before = writes(&light, first).len();
     eventually("the standby leads", SOON, || {
@@ -223,11 +239,15 @@ fn p6_a_leader_that_was_stopped() {
     }
     thread::sleep(Duration::from_secs(5));
     let written = writes(&light, first);
-    assert_eq!(written[before..], [] as [String; 0], "nothing is written");
+    assert_eq!(
+        written[before..],
+        [] as [String; 0],
+        "the stopped leader must write nothing after it continues"
+    );
     assert!(!first.is_leading() && second.is_leading());
     let dropped = metric(first, "ebb_autoscaler_dropped_writes_total");
     note(format!(
-        "P6: leader stopped for 22 s with orders due: nothing written, {dropped} requests dropped"
+        "P6: leader stopped for 22 s while writes were due: it wrote nothing afterwards, and dropped {dropped} writes"
     ));
 }
 
@@ -246,7 +266,7 @@ fn p7_somebody_else_changes_replicas() {
     light.api().merge(&at, &nine).unwrap();
     light.nodes.load("meanwhile", "web", for_pods(12));
     let sample = "ebb_autoscaler_scale_writes_total{outcome=\"conflict\"}";
-    eventually("an order refused", SOON, || {
+    eventually("a write is refused with a conflict", SOON, || {
         (metric(replica, sample) >= 1.0).then_some(())
     });
     way.set(Mode::Open);
@@ -261,13 +281,14 @@ fn p7_somebody_else_changes_replicas() {
     let lasted = after[1].1.duration_since(after[0].1);
     assert!(
         lasted >= LATE - Duration::from_millis(200),
-        "overwritten after {lasted:?}, before it was known"
+        "the other client's replicas were overwritten after {lasted:?}, before the autoscaler could know them"
     );
     let said = events(light.api(), "meanwhile", "Deployment", "web");
     let failed = said.iter().filter(|(reason, _)| reason == "ScaleFailed");
     assert_eq!(failed.count(), 0, "{said:?}");
     note(format!(
-        "P7: {} orders were decided on an older state and refused; written {lasted:.1?} after somebody else had",
+        "P7: {} writes were based on outdated replicas and refused; the next write came {lasted:.1?} \
+         after the other client's write",
         metric(replica, sample)
     ));
 }
@@ -317,11 +338,11 @@ fn p8_replicas_where_the_kind_says() {
     let name = ("fleet", "web");
     light
         .replica()
-        .await_workload("read by its path", SOON, name, replicas(5));
+        .await_workload("replicas read from `spec.size`", SOON, name, replicas(5));
     light.nodes.load("fleet", "web", for_pods(3));
     let at = path("argoproj.io/v1alpha1", "Rollout", "fleet", "web");
     let size = |wanted: u64| {
-        let what = format!("written by its path: {wanted}");
+        let what = format!("{wanted} replicas written to `spec.size`");
         light.api().await_object(&what, SOON, &at, |object| {
             assert!(object["spec"]["replicas"].is_null(), "{object}");
             (object["spec"]["size"] == wanted).then_some(())
@@ -335,5 +356,5 @@ fn p8_replicas_where_the_kind_says() {
     size(5);
     light
         .replica()
-        .await_workload("read again", SOON, name, replicas(5));
+        .await_workload("the replicas are read again", SOON, name, replicas(5));
 }

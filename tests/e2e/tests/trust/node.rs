@@ -78,7 +78,7 @@ fn own_node() {
     assert_denied(list(&cluster.api_as("ebb-agent"), own));
     // The authorization configuration must restrict only the agents' accounts.
     let autoscaler = cluster.api_as("ebb-autoscaler");
-    list(&autoscaler, "").expect("all pods are its business");
+    list(&autoscaler, "").expect("the autoscaler may list all pods");
 }
 
 /// Asserts that a request was denied. The configuration denies requests through a webhook that cannot be reached, so

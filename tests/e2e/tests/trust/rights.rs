@@ -207,7 +207,7 @@ fn config_maps() {
         |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
     let all = at("");
     let record = "ebb-ports.shop";
-    // The new RoleBinding takes some time to be in force too.
+    // The test retries, because a new RoleBinding takes some time to be in force.
     eventually("its job", SOON, || account.create(&all, &map(record)).ok());
     await_policy(|| account.create(&format!("{all}?dryRun=All"), &map("another")));
     assert_denied(account.create(&all, &map("another")), POLICY);

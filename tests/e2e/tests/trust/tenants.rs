@@ -149,18 +149,18 @@ fn t4_long_names() {
     for event in &events {
         assert!(
             event.to_string().len() < 16 << 10,
-            "an Event that repeats the name"
+            "an Event must not contain the long name"
         );
     }
     let grown = cost::own(light.replica().pid()) - before;
     // The autoscaler has freed the memory for reading the pods, but the allocator keeps a part of it.
     note(format!(
-        "T4: 10 pods whose owner's name has 900 KB: {grown:.1} MiB more, {} Events",
+        "T4: 10 pods whose owner's name has 900 KB: {grown:.1} MiB more memory, {} Events",
         events.len()
     ));
     assert!(
         light.replica().log().len() < 2 << 20,
-        "the log repeats the names"
+        "the log must not contain the long names"
     );
     assert!(grown < COSTS, "{grown} MiB");
 }
@@ -188,8 +188,8 @@ fn t8_owners_that_cannot_be() {
             .create("/api/v1/namespaces/evil/pods", &pod)
             .unwrap();
     }
-    // In this time, the autoscaler tries to read each owner a few times, 1 s to 2 s apart. Later it sends no more
-    // requests.
+    // During this pause, the autoscaler tries to read each owner a few times, 1 s to 2 s apart. Later it sends no more
+    // requests for these owners.
     std::thread::sleep(Duration::from_secs(20));
     let begun = light.cluster.audit().len();
     let over = Duration::from_secs(10);
@@ -205,7 +205,7 @@ fn t8_owners_that_cannot_be() {
     });
     let rate = asked.count() as f64 / over.as_secs_f64();
     note(format!(
-        "T8: {pods} pods with owners that cannot be: {rate:.1} requests/s to the API server afterwards"
+        "T8: {pods} pods with owners that cannot exist: {rate:.1} requests/s to the API server after the first attempts"
     ));
     assert!(rate <= RATE, "{rate} requests/s");
     light.nodes.load("victim", "web", 2.5 * CARRIES);

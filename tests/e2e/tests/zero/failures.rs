@@ -40,7 +40,7 @@ pub(super) fn pod_killed_in_mid_start() {
     );
     killed.unwrap();
     assert_all_ok(&all(requests));
-    note("pod killed in mid-start: its 10 requests were answered by the next one".to_owned());
+    note("pod killed during its start: the next pod answered its 10 requests".to_owned());
 }
 
 pub(super) fn pod_never_ready() {
@@ -75,7 +75,7 @@ pub(super) fn pod_never_ready() {
     zero.world.api().merge(&at, &mended).unwrap();
     assert_all_ok(&all(vec![one(&app.pick(), "/")]));
     note(format!(
-        "pod never ready: 504 after {:.1} s, counted as waited-too-long",
+        "pod never ready: status 504 after {:.1} s, counted with reason waited-too-long",
         took.as_secs_f64()
     ));
 }
@@ -84,11 +84,11 @@ pub(super) fn activator_killed() {
     let zero = shared();
     let app = zero.app("killed", "web", &[(START_DELAY, "3s")]);
     app.await_zero();
-    eventually("both in the path", TO_ZERO, || {
+    eventually("both activators are in the request path", TO_ZERO, || {
         (app.endpoints().activators.len() == 2).then_some(())
     });
     let requests = many(REQUESTS, &app.pick(), "/");
-    eventually("all of them held", TO_ZERO, || {
+    eventually("all requests are queued", TO_ZERO, || {
         let held = zero.metric("ebb_activator_queued_requests", &app, "");
         (held as usize == REQUESTS).then_some(())
     });
@@ -101,7 +101,7 @@ pub(super) fn activator_killed() {
         .partition(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200));
     assert!(
         cut.iter().all(|answer| answer.is_err()),
-        "an answer of somebody else: {cut:?}"
+        "a request without status 200 must end with an aborted connection: {cut:?}"
     );
     // The activator that was not killed has queued and answered about half of the requests.
     assert!((60..=140).contains(&ok.len()), "{} answered", ok.len());
@@ -109,22 +109,22 @@ pub(super) fn activator_killed() {
         let activators = app.endpoints().activators;
         activators.iter().all(|it| it.ip() != victim.address())
     };
-    eventually("out of the slice", TO_ZERO, || alone(&app).then_some(()));
+    eventually("endpoint removed", TO_ZERO, || alone(&app).then_some(()));
     let out = killed.elapsed();
     // The remaining activator alone must scale the workload up from zero.
     app.await_zero();
     assert_all_ok(&all(many(10, &app.pick(), "/")));
     let restarted = Instant::now();
     victim.begin();
-    eventually("back in the slice", TO_ZERO, || {
+    eventually("both activators are endpoints again", TO_ZERO, || {
         (app.endpoints().activators.len() == 2).then_some(())
     });
     let back = restarted.elapsed();
     app.await_zero();
     assert_all_ok(&all(many(20, &app.pick(), "/")));
     note(format!(
-        "activator killed with {} requests held: these broke off, {} of the other were answered; out of the slice after \
-         {:.1} s, back {:.1} s after its restart",
+        "activator killed with {} queued requests: their connections were aborted, and {} requests at the other \
+         activator were answered; removed from the EndpointSlices after {:.1} s, added again {:.1} s after its restart",
         cut.len(),
         ok.len(),
         out.as_secs_f64(),
@@ -149,12 +149,12 @@ pub(super) fn activator_restarted() {
         }
         ends.join().unwrap();
         note(format!(
-            "activator told to go: {asked} requests meanwhile, all answered"
+            "activator ended with SIGTERM: {asked} requests until it ended, all answered"
         ));
     });
     one_of_two.begin();
     app.await_zero();
-    eventually("both in the path again", TO_ZERO, || {
+    eventually("both activators are endpoints again", TO_ZERO, || {
         (app.endpoints().activators.len() == 2).then_some(())
     });
     assert_all_ok(&all(many(4, &app.pick(), "/")));

@@ -39,7 +39,7 @@ pub(super) fn one_at_a_time() {
     assert_eq!(
         app.endpoints().activators.len(),
         1,
-        "one gives out all tokens"
+        "exactly one activator must enforce the hard limit of 1"
     );
     let ask = || {
         many(
@@ -52,21 +52,24 @@ pub(super) fn one_at_a_time() {
     assert_all_ok(&all(ask()));
     let begun = Instant::now();
     let requests = ask();
-    eventually("most of them held", TO_ZERO, || {
+    eventually("requests are queued", TO_ZERO, || {
         (zero.metric("ebb_activator_queued_requests", &app, "") > 0.0).then_some(())
     });
     let answers = all(requests);
     let took = begun.elapsed();
     assert_all_ok(&answers);
     let least = EACH * REQUESTS as u32;
-    assert!(took >= least, "{took:?}: some at once, {least:?} at least");
+    assert!(
+        took >= least,
+        "the requests took {took:?}, less than {least:?}, so some were served at the same time"
+    );
     assert_eq!(
         app.endpoints().activators.len(),
         1,
-        "in the path also with a pod"
+        "the activator must stay in the request path when there is a pod"
     );
     note(format!(
-        "hard limit 1 in a cluster: {REQUESTS} requests of {} ms at once took {:.2} s, all answered",
+        "hard limit 1 in a cluster: {REQUESTS} concurrent requests of {} ms each took {:.2} s, all answered",
         EACH.as_millis(),
         took.as_secs_f64()
     ));

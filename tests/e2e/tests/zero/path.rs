@@ -22,12 +22,12 @@ pub(super) fn leaves() {
     app.await_zero();
     let long = one(&app.pick(), LONG);
     let back = eventually("a ready pod", TO_ZERO, || app.pod_told());
-    eventually("out of the path", TO_ZERO, || {
+    eventually("the activators leave the request path", TO_ZERO, || {
         app.newest().activators.is_empty().then_some(())
     });
     let took = back.elapsed();
     // The nodes' kube-proxies apply the change with a delay.
-    eventually("known to all", TO_ZERO, || {
+    eventually("new connections go directly to the pods", TO_ZERO, || {
         app.endpoints().activators.is_empty().then_some(())
     });
     let known = back.elapsed();
@@ -38,13 +38,16 @@ pub(super) fn leaves() {
     for answer in answers.iter().flatten() {
         assert!(pods.contains(&answer.from), "{} is no pod", answer.from);
     }
-    assert!(!long.is_finished(), "it began before, and lives on");
+    assert!(
+        !long.is_finished(),
+        "a request must continue through its activator"
+    );
     let long = all(vec![long]).remove(0).unwrap();
     assert_eq!(long.status, 200);
     assert!(!pods.contains(&long.from));
     note(format!(
-        "capacity back: the slice led past the activators after {:.2} s, every connection after {:.2} s; a request of 12 s \
-         through one lived on",
+        "ready pod: EndpointSlices without activators after {:.2} s, new connections without activators after {:.2} s; \
+         a request of 12 s through an activator continued",
         took.as_secs_f64(),
         known.as_secs_f64(),
     ));
@@ -57,7 +60,7 @@ pub(super) fn comes_back_in_a_burst() {
     let most = ("autoscaling.knative.dev/max-scale", "1");
     let least = ("autoscaling.knative.dev/min-scale", "1");
     let app = zero.app("burst-path", "web", &[TEN, reserve, most, least]);
-    eventually("a pod, and it alone", TO_ZERO, || {
+    eventually("one counted pod and no activator", TO_ZERO, || {
         let endpoints = app.endpoints();
         // The agent may discover a pod after the pod's first requests, and counts only later requests. So the test
         // waits until the pod is counted.
@@ -67,11 +70,11 @@ pub(super) fn comes_back_in_a_burst() {
     });
     let begun = Instant::now();
     let requests = many(8, &app.pick(), "/?sleep=8000");
-    eventually("in the path", TO_ZERO, || {
+    eventually("the activators enter the request path", TO_ZERO, || {
         (!app.newest().activators.is_empty()).then_some(())
     });
     note(format!(
-        "8 of 10 in flight with 5 in reserve: activators in the path after {:.2} s",
+        "8 requests in flight, target 10, target burst capacity 5: activators in the request path after {:.2} s",
         begun.elapsed().as_secs_f64()
     ));
     assert_all_ok(&all(requests));

@@ -41,8 +41,8 @@ pub(super) fn racing() {
     assert!(refused.is_empty(), "{} refused: {some:#?}", refused.len());
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     note(format!(
-        "{} requests that raced the step to zero: none refused; {} came before the order to zero, {} after it; {} went to \
-         an activator, {} to a pod; {:.0} s",
+        "{} requests around the scale-down to zero: none refused; {} came before the write of zero replicas, \
+         {} after it; {} went to an activator, {} to a pod; {:.0} s",
         sum(|it| it.before + it.after),
         sum(|it| it.before),
         sum(|it| it.after),

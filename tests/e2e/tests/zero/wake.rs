@@ -29,7 +29,7 @@ pub(super) fn first_request() {
         assert_eq!(answer.status, 200, "{answer:?}");
         let activators = zero.activators.iter().map(|activator| activator.address());
         assert!(activators.into_iter().any(|it| it == answer.from.ip()));
-        let (ordered, ready) = eventually("order and endpoint seen", TO_ZERO, || {
+        let (ordered, ready) = eventually("scale-up and endpoint observed", TO_ZERO, || {
             let (pods, ordered) = app.scale()?;
             let ready = app.pod_told()?;
             (pods == 1).then_some((ordered, ready))
@@ -43,8 +43,8 @@ pub(super) fn first_request() {
     totals.sort();
     let (median, before, after) = added[ROUNDS / 2];
     note(format!(
-        "first request at zero, {ROUNDS} times: {:.1} ms added at the median ({:.1} until the order, {:.1} from the ready \
-         endpoint to the answer), at most {:.1}; {:.0} ms in all at the median",
+        "first request at zero replicas, {ROUNDS} times: median {:.1} ms added ({:.1} ms until the write of the \
+         replicas, {:.1} ms from the ready endpoint to the response), maximum {:.1} ms; median in total {:.0} ms",
         ms(median),
         ms(before),
         ms(after),
@@ -74,7 +74,7 @@ pub(super) fn thousand_at_once() {
     let held = zero.metric("ebb_activator_queued_total", &app, "");
     assert!(held > 0.0);
     note(format!(
-        "1000 requests at once at zero: all 200 within {:.2} s; {held} were held",
+        "1000 concurrent requests at zero replicas: all answered with 200 within {:.2} s; {held} were queued",
         took.as_secs_f64()
     ));
 }

@@ -70,7 +70,8 @@ impl Zero {
         self.app_behind(namespace, name, annotations, &[service])
     }
 
-    /// Like `app`, but with these Services. One of the Services must have the Deployment's name.
+    /// Creates a namespace, and in it a Deployment with one pod and these Services. One of the Services must have the
+    /// Deployment's name.
     pub(crate) fn app_behind(
         &self,
         namespace: &str,

@@ -171,7 +171,7 @@ fn from_zero() {
     ));
     world
         .autoscaler
-        .await_door("it is in the path", |door| door["in_path"] == true);
+        .await_door("in the request path", |door| door["in_path"] == true);
 
     let asked = Instant::now();
     let mut wires: Vec<_> = (0..20).map(|_| ask(world.activator.door)).collect();
@@ -181,7 +181,7 @@ fn from_zero() {
             door["queued"].as_u64() > Some(0)
         });
     note(format!(
-        "the autoscaler hears of the first request at zero after {:.1} ms",
+        "the autoscaler receives the report of the first request at zero replicas after {:.1} ms",
         asked.elapsed().as_secs_f64() * 1e3
     ));
     world
@@ -241,9 +241,9 @@ fn leaves() {
     slow.get("/?sleep=3000", "");
     world
         .autoscaler
-        .await_door("at the pod", |door| door["in_flight"] == 1);
+        .await_door("the request is at the pod", |door| door["in_flight"] == 1);
     world.activator.process.signal(Signal::SIGTERM);
-    eventually("it says that it leaves", SOON, || {
+    eventually("the activator reports that it is leaving", SOON, || {
         let last = world.autoscaler.last.lock().expect("sound");
         (last["leaving"] == true).then_some(())
     });

@@ -38,7 +38,8 @@ fn ask(to: SocketAddr) -> Wire {
 
 fn memory() {
     let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
+        .expect("the limit of file descriptors is raised");
     // `ebb-test-door` needs two file descriptors per request: one for the client, and one for the connection to the
     // server.
     let count = HELD.min(most / 2 - SPARE);
@@ -59,14 +60,16 @@ fn memory() {
         let now = front.memory();
         (now < LEFT).then_some(now)
     });
-    setrlimit(Resource::RLIMIT_NOFILE, soft, most).expect("as before");
+    setrlimit(Resource::RLIMIT_NOFILE, soft, most)
+        .expect("the limit of file descriptors is restored");
     note(format!(
-        "memory of the door: {before:.0} MiB, with {count} held {held:.0}, all answered {answered:.0}, after {after:.0}"
+        "memory of ebb-test-door: {before:.0} MiB at start, {held:.0} MiB with {count} queued requests, \
+         {answered:.0} MiB when all are answered, {after:.0} MiB when all connections are closed"
     ));
     let each = (held - before) / count as f64;
     assert!(
         before + each * (HELD as f64) < MEMORY,
-        "{held} MiB with {count} held"
+        "{held} MiB with {count} queued requests"
     );
 }
 
@@ -79,7 +82,8 @@ fn t11_long_heads() {
     const FIXED: f64 = 60.0;
     const CLIENTS: u64 = 6_000;
     let (soft, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)
+        .expect("the limit of file descriptors is raised");
     let count = CLIENTS.min(most / 2 - SPARE);
     let bytes = (BUDGET << 20).to_string();
     let mut front = Front::start(&["--queue-bytes", &bytes, "--max-wait", "300s"]);
@@ -92,7 +96,7 @@ fn t11_long_heads() {
             wire
         })
         .collect();
-    let refused = eventually("each held or refused", SOON, || {
+    let refused = eventually("each request is queued or refused", SOON, || {
         let state = front.state();
         let refused = state.refused["bytes-full"];
         (state.held + refused == count).then_some(refused)
@@ -100,11 +104,12 @@ fn t11_long_heads() {
     let memory = front.memory();
     let held = count - refused;
     note(format!(
-        "{count} requests with 60 KB of headers: {held} held, {refused} refused, {memory:.0} MiB of a budget of {BUDGET}"
+        "{count} requests with 60 KB of headers: {held} queued, {refused} refused; {memory:.0} MiB used, \
+         with a budget of {BUDGET} MiB for the queue"
     ));
     assert!(
         refused > 0 && held > 1_500,
-        "{held} held, {refused} refused"
+        "{held} queued, {refused} refused"
     );
     assert!(memory < BUDGET as f64 + FIXED, "{memory} MiB");
     // The server is added only after all requests have arrived. Now every queued request must be answered; every
@@ -121,7 +126,8 @@ fn t11_long_heads() {
         }
     }
     assert_eq!(statuses, [held, refused]);
-    setrlimit(Resource::RLIMIT_NOFILE, soft, most).expect("as before");
+    setrlimit(Resource::RLIMIT_NOFILE, soft, most)
+        .expect("the limit of file descriptors is restored");
 }
 
 fn full_and_late() {
@@ -162,9 +168,15 @@ fn killed() {
     });
     dies.kill();
     for wire in &mut wires {
-        assert_eq!(wire.drain(), 0, "bytes from a door that is dead");
+        assert_eq!(
+            wire.drain(),
+            0,
+            "a killed ebb-test-door must send no response"
+        );
     }
-    going_on.join().expect("the other door went on");
+    going_on
+        .join()
+        .expect("the other ebb-test-door answers all requests");
     // A new `ebb-test-door` must be able to listen at the address of the killed one, and to forward requests.
     let again = Front::of(sample.address(), &["--listen", &dies.address().to_string()]);
     assert_eq!(ask(again.address()).response(), 200);
@@ -181,7 +193,7 @@ fn server_killed() {
     assert!(within.header().starts_with("HTTP/1.1 200"));
     // Waits until the server has received both requests: `ebb-test-door` would send a request that the server has not
     // received to another server.
-    eventually("both at the server", SOON, || {
+    eventually("the server has received both requests", SOON, || {
         (sample.stats().in_flight == 2).then_some(())
     });
     sample.kill();
@@ -190,10 +202,10 @@ fn server_killed() {
     assert!(body.starts_with(b"ebb: the server aborted"), "{body:?}");
     assert!(
         within.drain() < 1_000_000,
-        "a whole answer of half a server"
+        "the response must be incomplete, because the server was killed"
     );
     // The server no longer listens: a new request waits for another server until `--max-wait` is over.
-    eventually("the end of the server", SOON, || {
+    eventually("the killed server refuses connections", SOON, || {
         TcpStream::connect(sample.address()).err()
     });
     assert_eq!(ask(front.address()).response(), 504);

@@ -88,7 +88,7 @@ fn upload() {
 fn bounded(front: &Front, before: f64, way: &str) {
     let after = front.memory();
     note(format!(
-        "{} MiB {way} through the door: its memory went from {before:.1} to {after:.1} MiB",
+        "{way}load of {} MiB through ebb-test-door: its memory is {before:.1} MiB before, {after:.1} MiB after",
         size() >> 20
     ));
     assert!(after - before < GROWTH, "{before} to {after} MiB");

@@ -19,7 +19,8 @@ pub(super) const CASES: &[Case] = &[Case::new(
 
 const NONE: &[Need] = &[];
 const CLIENTS: usize = 200;
-/// The maximum difference between a request's position and its order of arrival: 5 % of the clients.
+/// A request's maximum difference between its positions in two orders: the order of sending, and the order of arrival
+/// at the server. It is 5 % of the number of clients.
 const OUT_OF_ORDER: usize = CLIENTS / 20;
 
 static AT_ONCE: AtomicUsize = AtomicUsize::new(0);
@@ -79,8 +80,12 @@ fn one_at_a_time() {
     let order: Vec<_> = (0..CLIENTS)
         .map(|_| came.recv_timeout(SOON).expect("all came"))
         .collect();
-    assert_eq!(MOST.load(Ordering::SeqCst), 1, "at once on the server");
-    // The number of requests whose position differs from their order of arrival by more than [`OUT_OF_ORDER`].
+    assert_eq!(
+        MOST.load(Ordering::SeqCst),
+        1,
+        "maximum number of concurrent requests at the server"
+    );
+    // The number of requests that the server received more than [`OUT_OF_ORDER`] positions too early or too late.
     let late = order
         .iter()
         .enumerate()
@@ -91,7 +96,8 @@ fn one_at_a_time() {
         .enumerate()
         .map(|(place, &number)| place.abs_diff(number));
     note(format!(
-        "hard limit 1: {CLIENTS} clients, never two at once; furthest from its place by {}",
+        "hard limit 1: {CLIENTS} clients, one request at a time; sending order and arrival order \
+         differ by at most {} positions",
         furthest.max().unwrap_or(0)
     ));
     assert_eq!(late, 0, "{order:?}");

@@ -1,8 +1,8 @@
 //! The activator's HTTP proxy: it forwards messages unchanged, queues requests within its limits, and never forwards an
 //! invalid request.
 //!
-//! The tests use `ebb-test-door` ("the door"), which contains only the activator's library. It is a separate process,
-//! so that a test can observe its memory and its exit.
+//! The tests use `ebb-test-door`, which contains only the activator's library. It is a separate process, so that a test
+//! can observe its memory and its exit.
 
 mod clients;
 mod cluster;

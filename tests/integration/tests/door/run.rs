@@ -56,7 +56,7 @@ fn added() {
     added.sort_by(f64::total_cmp);
     let median = (added[(starts - 1) / 2] + added[starts / 2]) / 2.0;
     note(format!(
-        "added to {starts} starts: {:.1} to {:.1} ms, median {median:.1}",
+        "ebb run, {starts} starts of a replica: {:.1} to {:.1} ms added to the start time, median {median:.1} ms",
         added[0],
         added[starts - 1],
     ));

@@ -56,18 +56,18 @@ fn t7_gaps() {
     let (hostile_server, other_server) = (Sample::start(&hostile), Sample::start(&other));
 
     let clients = Clients::start("hold", &hostile_server, HOSTILE);
-    let events = eventually("its share is used up", SOON, || {
+    let events = eventually("the hostile pod has used up its share", SOON, || {
         let events = counter.events().expect("they are there");
         (events.no_share > 0).then_some(events)
     });
     let opaque = counter.read(hostile_pod).expect("it is counted").opaque;
     note(format!(
-        "{HOSTILE} connections with 480 gaps each: {opaque} of them opaque, {events:?}"
+        "{HOSTILE} connections with 480 gaps in the data of each: {opaque} are opaque, {events:?}"
     ));
     assert_eq!(events.no_room, 0, "{events:?}");
 
     let others = Clients::start("swap", &other_server, OTHERS);
-    let seen = eventually("all requests of the other pod", SOON, || {
+    let seen = eventually("all requests of the other pod are counted", SOON, || {
         let seen = counter.read(other_pod).expect("it is counted");
         (seen.started == OTHERS).then_some(seen)
     });

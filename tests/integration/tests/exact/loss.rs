@@ -94,10 +94,10 @@ fn lossy(protocol: Protocol, set_up: fn(&Pair)) {
     let again = (pair.server.retransmissions(), pair.client.retransmissions());
     assert!(
         again.0 > 10 && again.1 > 10,
-        "no loss to speak of: {again:?} segments sent again"
+        "too little packet loss for this test: {again:?} segments retransmitted"
     );
     note(format!(
-        "{protocol:?} with {PERCENT_LOST} % lost: server and client sent {again:?} segments again"
+        "{protocol:?} with {PERCENT_LOST} % packet loss: segments retransmitted by server and client: {again:?}"
     ));
 }
 
@@ -108,7 +108,7 @@ fn relayed(protocol: Protocol, faults: Faults) {
     let made = relay.made();
     assert!(
         made.late > 100 && made.doubled > 100 && (made.lost > 100) == (faults.lost > 0),
-        "no faults to speak of: {made:?}"
+        "too few network faults for this test: {made:?}"
     );
     note(format!("{protocol:?}, seed {SEED}: {made:?}"));
 }
@@ -149,14 +149,17 @@ fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
     watch.settle();
     let served = pair.server.inside(|| {
         let uploads = sample.stats().requests;
-        assert_eq!(uploads, 4, "the uploads that the server counted");
+        assert_eq!(
+            uploads, 4,
+            "the number of uploads by the server's own count"
+        );
         nginx.requests() - before + uploads + 1
     });
     let totals = watch.settle();
     assert_eq!(
         totals.ends(),
         Ends::answered(served + 1),
-        "of {served} and one that asks"
+        "{served} requests, and one query of the server's count"
     );
 }
 

@@ -73,7 +73,8 @@ fn within(load: Load) {
         let (watched, oracle) = means(load, time);
         off.push(watched / oracle - 1.0);
         note(format!(
-            "mean of {} of about 500 ms over {time:?}, HTTP/{}: {watched:.3}, oracle {oracle:.3}, {:+.2} %",
+            "{} concurrent requests of about 500 ms for {time:?}, HTTP/{}: \
+             mean concurrency {watched:.3}, oracle {oracle:.3}, difference {:+.2} %",
             load.in_flight(),
             if load.http2 { 2 } else { 1 },
             (watched / oracle - 1.0) * 100.0
@@ -82,7 +83,7 @@ fn within(load: Load) {
             return;
         }
     }
-    panic!("off by {off:?}, allowed is {MOST_OFF}");
+    panic!("the relative errors of all tries {off:?} exceed {MOST_OFF}");
 }
 
 /// Returns the mean concurrency as `ebb watch` reports it, and the oracle's mean.

@@ -85,7 +85,11 @@ fn mixed() {
     }
     watch.settle();
     let served = nginx.requests() - before + sample.stats().requests + node.requests() + 1;
-    assert_eq!(served, all + 2, "the servers' counts, and two that ask");
+    assert_eq!(
+        served,
+        all + 2,
+        "the servers' counts must include all requests and two queries of the counts"
+    );
     watch.until("all closed", |_, line| line.connections == 0);
     let totals = watch.settle();
     assert_eq!(totals.ends(), Ends::answered(served + 1));
@@ -93,12 +97,12 @@ fn mixed() {
     let more = unreclaimable().saturating_sub(memory);
     let connections = 2 * all * 5 / 100;
     note(format!(
-        "{served} mixed requests: all counted, none left; {more} KiB more kernel memory than before, \
-         over {connections} connections"
+        "{served} mixed requests: all counted, none still in flight; {more} KiB more kernel memory \
+         after {connections} connections"
     ));
     assert!(
         more < connections * STORAGE_KIB / 4,
-        "{more} KiB of kernel memory not given back after {connections} connections"
+        "{more} KiB of kernel memory not freed after {connections} connections"
     );
 }
 

@@ -117,7 +117,7 @@ fn said() {
             wire
         })
         .collect();
-    eventually("all of them are counted", SOON, || {
+    eventually("all 20 connections are counted as unreadable", SOON, || {
         (counter.events().expect("they are there").unreadable == 20).then_some(())
     });
     drop(wires);

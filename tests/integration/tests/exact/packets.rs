@@ -61,7 +61,9 @@ fn fast_open() {
 fn big_tcp() {
     const TIMES: usize = 10;
     let namespace = NetNs::new();
-    namespace.big_tcp().expect("the need has tried it");
+    namespace
+        .big_tcp()
+        .expect("the test's need has checked that BIG TCP works");
     let upload = tempfile::NamedTempFile::new().expect("a file");
     let set = upload.as_file().set_len(1_000_000);
     set.expect("1 MB of nothing");
@@ -82,7 +84,7 @@ fn big_tcp() {
         },
     );
     note(format!(
-        "{} bytes a packet, those without data included",
+        "BIG TCP: {} bytes per IPv6 packet on average, including packets without data",
         namespace.figure6("Ip6InOctets") / namespace.figure6("Ip6InReceives")
     ));
     assert_eq!(totals.ends(), Ends::answered(TIMES as u64 + 1));

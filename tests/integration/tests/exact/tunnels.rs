@@ -105,7 +105,7 @@ fn connect() {
             for _ in 0..5 {
                 assert_eq!(wire.response(), 200);
             }
-            let line = watch.until("a whole interval in the tunnel", |_, line| {
+            let line = watch.until("tunnel in flight for a whole interval", |_, line| {
                 line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
             });
             assert_eq!(line.by_protocol(), [0, 0, 1, 0], "upgraded");
@@ -158,11 +158,15 @@ fn tls() {
     let url = format!("https://{}/", nginx.address());
     let fetched = curl(&["-k"], &[&url; 10]);
     assert!(fetched.iter().all(|f| f.status == 200), "{fetched:?}");
-    assert_eq!(watch.settle().requests, 1, "ten requests on one connection");
+    assert_eq!(
+        watch.settle().requests,
+        1,
+        "ten requests on one TLS connection must count as one request"
+    );
 
     let slow = format!("https://{}/slow", nginx.address());
     let client = Client::start("curl", &["-k", "-s", "-o", "/dev/null", &slow]);
-    let line = watch.until("a whole interval of it", |_, line| {
+    let line = watch.until("TLS connection in flight for an interval", |_, line| {
         line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
     });
     assert_eq!(line.by_protocol(), [0, 0, 0, 1], "opaque");

@@ -31,7 +31,9 @@ impl Line {
     /// Returns the reading of the counted cgroup.
     #[track_caller]
     pub(super) fn reading(&self) -> &Reading {
-        self.reading.as_ref().expect("a cgroup is being counted")
+        self.reading
+            .as_ref()
+            .expect("a reading of the counted cgroup")
     }
 }
 

@@ -85,7 +85,10 @@ fn another_layout() {
         );
         let _ = server.stats();
         let reading = new.until("the request", |reading| reading.completed == 1);
-        assert_eq!(reading.started, 1, "counted once: the old links are gone");
+        assert_eq!(
+            reading.started, 1,
+            "the request must be counted once, because the old links are removed"
+        );
     });
 }
 
@@ -127,7 +130,8 @@ fn another_shape() {
         old.kill();
         let maps = layout(pins).join("maps");
         fs::remove_file(maps.join("RULES")).expect("a pinned map");
-        fs::hard_link(maps.join("PODS"), maps.join("RULES")).expect("another map by its name");
+        fs::hard_link(maps.join("PODS"), maps.join("RULES"))
+            .expect("another map is pinned with this name");
         let new = Keeper::start(pins, Some(&cgroup), &[]);
         assert!(new.first().halfway);
         assert_eq!((new.first().adopted, new.first().counted), (0, 1));

@@ -115,16 +115,20 @@ fn under_load(
         let took = began.elapsed();
         let after = server.requests();
         let reading = keeper.until("nothing in flight", |reading| reading.in_flight == 0);
-        assert_eq!(reading.since, since, "one count from beginning to end");
+        assert_eq!(
+            reading.since, since,
+            "the counters must not be reset during the test"
+        );
         assert_eq!(
             reading.started,
             after - before + 1,
-            "nginx counted the right side, {restarts} restarts"
+            "left: Ebb's count; right: nginx's count; after {restarts} restarts"
         );
         assert_eq!(reading.completed, reading.started);
         assert_eq!(reading.connections, 0);
         note(format!(
-            "{} requests at {:.0}/s, {restarts} restarts: nginx and the kernel counted the same",
+            "{} requests at {:.0}/s, {restarts} restarts of the counting process: \
+             Ebb's count and nginx's count are equal",
             reading.started,
             reading.started as f64 / took.as_secs_f64()
         ));
@@ -169,11 +173,14 @@ fn killed_early() {
         keeper.until("nothing in flight", |reading| reading.connections == 0);
         let after = server.requests();
         let reading = keeper.until("nothing in flight", |reading| reading.in_flight == 0);
-        assert_eq!(reading.since, since, "one count from beginning to end");
+        assert_eq!(
+            reading.since, since,
+            "the counters must not be reset during the test"
+        );
         assert_eq!(
             reading.started,
             after - before + 1,
-            "nginx counted the right side"
+            "left: Ebb's count; right: nginx's count"
         );
     });
 }
@@ -187,7 +194,7 @@ fn in_flight() {
         // The server answers only after it has received the body, so the test decides how long the request is in
         // flight.
         wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n");
-        eventually("in flight at the server", SOON, || {
+        eventually("the request is in flight at the server", SOON, || {
             (server.stats().in_flight == 1).then_some(())
         });
         keeper.kill();

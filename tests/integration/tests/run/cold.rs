@@ -19,14 +19,14 @@ fn first_request() {
     for _ in 0..STARTS {
         let mut run = Run::sample(&["--target", "10"]);
         // `ebb run` first tries the command with one replica. Waits until this trial replica has ended.
-        run.await_event("the end of the trial", SOON, |event| match event {
+        run.await_event("the trial replica has ended", SOON, |event| match event {
             Event::Replica(replica) => (replica.state == "stopped").then_some(()),
             _ => None,
         });
         assert_eq!(
             run.remains().replicas(),
             0,
-            "replicas before the first request"
+            "no replica may run before the first request"
         );
         let mut wire = Wire::connect(run.address());
         wire.get("/", "");
@@ -46,7 +46,8 @@ fn first_request() {
     waited.sort_by(f64::total_cmp);
     let median = (added[STARTS / 2 - 1] + added[STARTS / 2]) / 2.0;
     note(format!(
-        "first request at zero: added {:.1} to {:.1} ms, median {median:.1}; waited {:.1} to {:.1} ms in all",
+        "first request at zero replicas: {:.1} to {:.1} ms added, median {median:.1} ms; \
+         {:.1} to {:.1} ms waited in total",
         added[0],
         added[STARTS - 1],
         waited[0],

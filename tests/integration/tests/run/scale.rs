@@ -80,7 +80,7 @@ fn five_replicas() {
     let answers = load.finish_hey();
     answers.assert_all_ok();
     note(format!(
-        "50 clients of 100 ms at target 10: 5 replicas after {:.1} s, {answers}",
+        "50 clients with requests of 100 ms, target 10: 5 replicas after {:.1} s; {answers}",
         five.t
     ));
     run.finish();
@@ -132,7 +132,7 @@ fn all_200() {
     let requests = if full() { 100_000 } else { 50_000 };
     let mut run = quick(&[]);
     let steady = Client::hey_requests(run.address(), "/?sleep=20", requests, 50);
-    run.await_decision("replicas for the steady load", SOON, |decision| {
+    run.await_decision("ready replicas for the steady load", SOON, |decision| {
         decision.ready >= 2
     });
     let pulse = Client::hey_for(run.address(), "/?sleep=50", Duration::from_secs(3), 70);
@@ -145,7 +145,7 @@ fn all_200() {
     answers.assert_all_ok();
     assert_eq!(answers.ok(), requests);
     note(format!(
-        "{answers} while replicas went to {} and down to {}",
+        "{answers}, while the replicas rose to {} and fell to {}",
         up.ready, down.replicas
     ));
     run.finish();

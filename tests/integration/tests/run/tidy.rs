@@ -45,7 +45,10 @@ fn ends_well(signal: Signal) {
     let mut run = with_replicas("2");
     let remains = run.remains();
     assert_eq!(remains.replicas(), 2);
-    assert!(remains.programs() > 0, "its programs can be seen");
+    assert!(
+        remains.programs() > 0,
+        "the loaded programs of `ebb run` must be listed"
+    );
     let mut wire = Wire::connect(run.address());
     wire.get("/?sleep=1500", "");
     // Once the run has counted the request, the request is certainly in flight.
@@ -53,7 +56,11 @@ fn ends_well(signal: Signal) {
         decision.requests >= 1
     });
     run.signal(signal);
-    assert_eq!(wire.response(), 200, "a request in flight at the end");
+    assert_eq!(
+        wire.response(),
+        200,
+        "a request in flight must be answered before `ebb run` ends"
+    );
     let end = run.wait();
     assert_eq!(end.code, Some(0), "{}", end.stderr);
     remains.assert_gone();

@@ -65,7 +65,8 @@ fn racing() {
     });
     let sum = |of: fn(&(u64, u64)) -> u64| outcomes.iter().map(of).sum::<u64>();
     note(format!(
-        "{} requests that raced the step to zero, each answered: {} before the last replica was told to end, {} after it; {:.0} s",
+        "{} requests around the step to zero, all answered: {} before the last replica began to drain, \
+         {} after it; {:.0} s",
         sum(|(before, after)| before + after),
         sum(|(before, _)| *before),
         sum(|(_, after)| *after),
@@ -138,7 +139,7 @@ fn later(options: &[&str], later: &str) -> (Run, tempfile::TempDir) {
     let script =
         format!(r#"if [ -e "$0" ]; then {later}; fi; : > "$0"; exec "$1" --port {{port}}"#);
     let mut run = Run::start(options, &["sh", "-c", &script, tried, sample]);
-    run.await_event("the end of the trial", SOON, |event| match event {
+    run.await_event("the trial replica has ended", SOON, |event| match event {
         Event::Replica(replica) => (replica.state == "stopped").then_some(()),
         _ => None,
     });
@@ -161,7 +162,7 @@ fn killed() {
     for wire in &mut wires {
         assert_eq!(wire.response(), 200);
     }
-    note("replica killed in mid-start: its 10 requests were answered by another one".to_owned());
+    note("replica killed during its start: another one answered its 10 requests".to_owned());
     drop(wires);
     run.finish();
 }

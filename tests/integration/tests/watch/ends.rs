@@ -107,7 +107,7 @@ fn byte_by_byte() {
     let mut wire = Wire::connect(server.address());
     let (first, rest) = "GET /?sleep=1 HTTP/1.1\r\nHost: test\r\n\r\n".split_at(1);
     wire.send(first);
-    watch.until("in flight from its first byte", |_, line| {
+    watch.until("the request is in flight from its first byte", |_, line| {
         line.in_flight == 1
     });
     for byte in rest.bytes() {
@@ -140,7 +140,10 @@ fn interrupt() {
     let cgroup = TestCgroup::new();
     let watch = Watch::start(&cgroup, INTERVAL, &[]);
     let remains = watch.remains();
-    assert!(remains.programs() > 0, "its programs can be seen");
+    assert!(
+        remains.programs() > 0,
+        "the loaded programs of `ebb watch` must be listed"
+    );
     let end = watch.interrupt();
     assert_eq!(end.code, Some(0), "{}", end.stderr);
     remains.assert_gone();

@@ -98,7 +98,10 @@ fn against(listen: &str, load: impl FnOnce(std::net::SocketAddr)) {
     let before = server.requests();
     load(server.address());
     let line = watch.line_after(QUIET_AFTER);
-    assert_eq!(line.in_flight, 0, "two seconds after the load");
+    assert_eq!(
+        line.in_flight, 0,
+        "requests in flight two seconds after the load ended"
+    );
     // nginx's count is queried only after the wait: clients that have closed may have sent requests that nginx had not
     // read before.
     let after = server.requests();
@@ -106,7 +109,7 @@ fn against(listen: &str, load: impl FnOnce(std::net::SocketAddr)) {
     assert_eq!(
         totals.requests,
         after - before + 1,
-        "nginx counted the right side"
+        "left: Ebb's count; right: nginx's count"
     );
     note(format!(
         "nginx counted {} requests, ebb watch {}",

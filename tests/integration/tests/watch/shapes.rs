@@ -64,7 +64,7 @@ fn keep_alive_idle() {
         wire.get("/", "");
         assert_eq!(wire.response(), 200);
     }
-    let idle = watch.until("idle with its connection open", |totals, line| {
+    let idle = watch.until("no request, but an open connection", |totals, line| {
         (
             totals.requests,
             line.requests,
@@ -174,7 +174,7 @@ fn continue_100() {
     let mut wire = Wire::connect(server.address());
     wire.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert!(wire.header().starts_with("HTTP/1.1 100 "));
-    let line = watch.until("two whole intervals after the 100", |_, line| {
+    let line = watch.until("in flight for an interval after 100 Continue", |_, line| {
         line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
     });
     assert_eq!(line.completed, 0);
@@ -216,7 +216,7 @@ fn latency_and_status() {
     let line = watch.until("the slow one ends", |_, line| line.completed == 1);
     assert_eq!(wire.response(), 200);
     for point in ["p50", "p90", "p99"] {
-        let latency = line.latency_ms[point].expect("a latency where one has ended");
+        let latency = line.latency_ms[point].expect("a latency, because a request has ended");
         // 200 ms is the duration of the requests. The latency is the upper bound of a histogram bucket, so it may be
         // higher; the machine adds a delay.
         assert!((200.0..900.0).contains(&latency), "{point} = {latency} ms");

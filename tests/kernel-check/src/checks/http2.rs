@@ -113,7 +113,7 @@ fn reset() -> Verdict {
             drop(body);
             // The connection must stay open after the reset: this request on the same connection must succeed.
             client.fetch("/", &[]).await;
-            counted.until("the end of the stream", |now| now.http2 == 0);
+            counted.until("the stream has ended", |now| now.http2 == 0);
         }
     });
     let count = counted.at_rest();

@@ -77,7 +77,7 @@ fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
         assert!(count.started < CONNECTIONS * REQUESTS, "{count:?}");
         assert_eq!((count.completed, count.in_flight), (count.started, 0));
         return Err(Lacks(format!(
-            "bpf_loop (5.17), without which {opaque} of {CONNECTIONS} connections became opaque"
+            "bpf_loop (Linux 5.17): without it, {opaque} of {CONNECTIONS} connections became opaque"
         )));
     }
     as_the_server_says(&counted, &sample, CONNECTIONS * REQUESTS);

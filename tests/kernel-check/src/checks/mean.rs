@@ -55,16 +55,16 @@ fn integral() -> Verdict {
     as_the_server_says(&counted, &sample, CLIENTS * ROUNDS);
     let (server, clients) = (sample.stats().integral, clients.as_secs_f64());
     measured(
-        "the integral, over the server's",
+        "kernel's integral over the server's",
         format!("{:+.2} %", (kernel / server - 1.0) * 100.0),
     );
     measured(
-        "the clients', over the server's",
+        "clients' integral over the server's",
         format!("{:+.2} %", (clients / server - 1.0) * 100.0),
     );
     assert!(
         server * (1.0 - LESS) <= kernel && kernel <= clients,
-        "the kernel has {kernel:.3} request-seconds, the server {server:.3}, the clients {clients:.3}"
+        "request-seconds in flight: kernel {kernel:.3}, server {server:.3}, clients {clients:.3}"
     );
     Ok(())
 }

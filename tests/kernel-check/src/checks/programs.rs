@@ -35,13 +35,13 @@ fn load() -> Verdict {
         .filter(|program| !before.contains(&program.id()))
         .filter_map(|program| {
             let name = program.name_as_str()?.to_owned();
-            // The kernel reports this number since Linux 5.16.
+            // Kernels before Linux 5.16 do not report the number of verified instructions.
             let steps = program
                 .verified_instruction_count()
                 .filter(|count| *count > 0);
             Some((
                 name,
-                steps.map_or("not told".to_owned(), |count| count.to_string()),
+                steps.map_or("not reported".to_owned(), |count| count.to_string()),
             ))
         })
         .collect();
@@ -55,7 +55,7 @@ fn load() -> Verdict {
         .collect();
     assert!(
         in_place.is_empty() || !has_loops(),
-        "this kernel has bpf_loop, and runs {in_place:?}"
+        "this kernel has bpf_loop, but the agent loaded programs without loops: {in_place:?}"
     );
     for (name, steps) in loaded {
         measured(&format!("steps to verify {name}"), steps);
@@ -71,7 +71,7 @@ fn ids() -> Vec<u32> {
 }
 
 fn attach() -> Verdict {
-    // The second attachment must succeed too: the first one must leave nothing behind that disturbs it.
+    // The programs are attached twice: the first attachment must leave nothing behind that disturbs the second one.
     for _ in 0..2 {
         drop(Counted::new()?);
     }

@@ -70,7 +70,7 @@ fn probes() -> Verdict {
     ] {
         let mut wire = Wire::connect(sample.address());
         wire.send(format!("GET /?sleep=20 HTTP/1.1\r\nHost: test\r\n{late}"));
-        counted.until("it counts for a while", |now| now.in_flight == 1);
+        counted.until("the probe is counted at first", |now| now.in_flight == 1);
         wire.send(format!("{field}\r\n\r\n"));
         assert_eq!(wire.response(), 200);
     }
@@ -172,7 +172,8 @@ fn get(address: SocketAddr, requests: u64) {
 
 /// Sends a request from a process in the counted cgroup.
 fn fetch_inside(counted: &Counted, address: SocketAddr) {
-    let mut command = Command::new(env::current_exe().expect("the path of this program"));
+    let mut command =
+        Command::new(env::current_exe().expect("cannot find the path of this program"));
     command.args([FETCH, &address.to_string()]);
     let mut client = Process::start(command, Some(counted.cgroup()));
     // The time limit is generous: the client takes half a second on an emulated machine.

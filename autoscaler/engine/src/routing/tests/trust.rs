@@ -37,7 +37,11 @@ fn p3_a_new_leader_keeps_the_endpoints_of_a_workload_at_zero() {
     let mut world = new_leader();
     assert_eq!(world.endpoints(), 1);
     world.seconds(60);
-    assert_eq!(world.endpoints(), 1, "nobody else could wake it");
+    assert_eq!(
+        world.endpoints(),
+        1,
+        "only the activator can wake the workload"
+    );
     world.activator = true;
     world.seconds(3);
     assert_eq!(world.endpoints(), 1);
@@ -189,7 +193,7 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
         asked.filter(|path| matches!(path, Path::Write(..))).count()
     };
     let tries = writes(&world);
-    assert!((7..=12).contains(&tries), "{tries} tries in 300 s");
+    assert!((7..=12).contains(&tries), "{tries} writes in 300 s");
     assert_eq!(notices, 1);
     // The Service is deleted. The recorded ports are removed as well; no EndpointSlice exists that must be removed.
     world.engine.service_gone("shop", "web");
@@ -301,8 +305,8 @@ fn t2_an_upgrade_moves_no_port() {
     let mut before = World::new(&[]);
     before.seconds(5);
     let slice = before.slice.clone().unwrap();
-    // An earlier release wrote no record of ports. This replica has seen the EndpointSlice before it became the leader,
-    // so it must record the port numbers of the EndpointSlice.
+    // An earlier release recorded no activator ports. This replica has seen the EndpointSlice before it became the
+    // leader, so it must record the port numbers of the EndpointSlice.
     let mut world = World::at(&[], 1);
     world.engine.lead(false);
     world.known(None, Some(slice.clone()));
@@ -424,13 +428,13 @@ fn t3_a_look_does_not_walk_over_all_workloads() {
     }
     assert!(
         world.engine.routing.routes.len() <= 1,
-        "nothing is kept of them"
+        "no routing state for these Services"
     );
     world.engine.routing.gather(world.now);
     let slowly = world.engine.routing.dirty.len();
     assert!(
         slowly <= 200,
-        "{slowly} looked at though nothing has changed"
+        "{slowly} Services checked, but none has changed"
     );
 }
 
@@ -451,7 +455,7 @@ fn z1_who_opts_out_at_zero_gets_a_pod_before_the_path_is_given_up() {
     opt_out(&mut world, 0);
     assert_eq!(world.carry_out(), 1);
     world.seconds(20);
-    assert_eq!(world.endpoints(), 1, "its pod is not ready yet");
+    assert_eq!(world.endpoints(), 1, "the pod is not ready yet");
     opt_out(&mut world, 1);
     world.engine.kind_listed("apps", "Deployment");
     world.pod_comes();
@@ -481,7 +485,7 @@ fn z1_who_opts_out_while_it_is_being_woken_keeps_its_path_until_a_pod_is_ready()
     world.engine.kind_listed("apps", "Deployment");
     opt_out(&mut world, 1);
     world.seconds(10);
-    assert_eq!(world.endpoints(), 1, "its pod is not ready yet");
+    assert_eq!(world.endpoints(), 1, "the pod is not ready yet");
     world.pod_comes();
     world.seconds(10);
     assert!(world.slice.is_none(), "left alone");

@@ -83,7 +83,11 @@ async fn p8_replicas_are_what_the_scale_says_and_asked_for_once_a_generation() {
         async move { scales.ask(client, &kind(), &shared).await }
     });
     scales.seen(&shared, facts("7"), Some(1));
-    assert_eq!(replicas_of(&shared), None, "not known before the answer");
+    assert_eq!(
+        replicas_of(&shared),
+        None,
+        "the replicas are unknown until the API server answers"
+    );
     settled().await;
     assert_eq!(replicas_of(&shared), Some(5));
     // Only the status of the object changes (its generation stays 1), so the scale is not read again.

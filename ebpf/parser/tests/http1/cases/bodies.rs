@@ -28,7 +28,7 @@ fn lengths() -> Vec<Exchange> {
         response("length", OK),
         response("length 0", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         response(
-            "length in lower case without a blank",
+            "Content-Length in lower case, without a blank",
             "HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\nhello",
         ),
         response(
@@ -40,7 +40,7 @@ fn lengths() -> Vec<Exchange> {
             "HTTP/1.1 200 OK\r\nContent-Length: \t  5 \t \r\n\r\nhello",
         ),
         response(
-            "length with zeros before it",
+            "Content-Length with leading zeros",
             "HTTP/1.1 200 OK\r\nContent-Length: 0000000005\r\n\r\nhello",
         ),
         response(
@@ -79,7 +79,7 @@ fn lengths() -> Vec<Exchange> {
             "POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
         ),
         request(
-            "request body that looks like one",
+            "request body that looks like a request",
             format!(
                 "PUT / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{GET}",
                 GET.len()
@@ -89,7 +89,7 @@ fn lengths() -> Vec<Exchange> {
             "longer request body",
             format!("PUT / HTTP/1.1\r\nContent-Length: 700\r\n\r\n{long}"),
         ),
-        exchange("request body still coming after the response")
+        exchange("request body that ends after the response")
             .client("POST / HTTP/1.1\r\nContent-Length: 20\r\n\r\n0123456")
             .flying(1)
             .server("HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n")
@@ -122,7 +122,7 @@ fn chunks() -> Vec<Exchange> {
         ),
         response("chunks of many sizes", format!("{CHUNKED}{sized}0\r\n\r\n")),
         response(
-            "sizes in capitals, with zeros before them",
+            "chunk sizes in capitals, with leading zeros",
             format!("{CHUNKED}00000A\r\n0123456789\r\n000\r\n\r\n"),
         ),
         response(
@@ -156,29 +156,29 @@ fn codings() -> Vec<Exchange> {
     let coded =
         |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     vec![
-        response("coding beats length", coded("Content-Length: 500\r\nTransfer-Encoding: chunked")),
-        response("coding beats length behind it", coded("Transfer-Encoding: chunked\r\nContent-Length: 500")),
-        response("coding beats length 0", coded("Transfer-Encoding: chunked\r\nContent-Length: 0")),
-        response("chunked in odd case and blanks", coded("transfer-ENCODING:\t ChunKED \t ")),
-        response("chunked last of a list", coded("Transfer-Encoding: gzip, chunked")),
-        response("chunked last of a list without blanks", coded("Transfer-Encoding:gzip,chunked")),
+        response("chunked beats an earlier Content-Length", coded("Content-Length: 500\r\nTransfer-Encoding: chunked")),
+        response("chunked beats a later Content-Length", coded("Transfer-Encoding: chunked\r\nContent-Length: 500")),
+        response("chunked beats a Content-Length of 0", coded("Transfer-Encoding: chunked\r\nContent-Length: 0")),
+        response("chunked in mixed case, with blanks", coded("transfer-ENCODING:\t ChunKED \t ")),
+        response("chunked as the last coding of a list", coded("Transfer-Encoding: gzip, chunked")),
+        response("chunked as the last coding of a list without blanks", coded("Transfer-Encoding:gzip,chunked")),
         response("codings in two fields", coded("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked")),
-        response("a field that begins like it", coded("Transfer-Encoding: chunked\r\nTransfer-Note: gzip")),
-        exchange("a response coded otherwise ends with the connection")
+        response("a field like Transfer-Encoding", coded("Transfer-Encoding: chunked\r\nTransfer-Note: gzip")),
+        exchange("a response with another coding ends with the connection")
             .client(GET)
             .server("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\nabcd")
             .flying(1)
             .fin()
             .flying(0)
             .ended(2, 1),
-        exchange("a response coded after chunks ends with the connection")
+        exchange("a response whose last coding is not chunked ends with the connection")
             .client(GET)
             .server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n")
             .flying(1)
             .fin()
             .flying(0)
             .ended(2, 1),
-        exchange("a request coded otherwise has no end: the server can but refuse it (RFC 9112, 6.3, case 4)")
+        exchange("a request with another coding has no end: the server must reject it (RFC 9112, 6.3, case 4)")
             .client("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\nGET / HTTP/1.1\r\n\r\n")
             .flying(1)
             .server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")

@@ -34,7 +34,7 @@ fn requests() -> Vec<Exchange> {
         request("HTTP/1.0", "GET / HTTP/1.0\r\n\r\n"),
         request("any method", "PROPFIND / HTTP/1.1\r\n\r\n"),
         request(
-            "a method longer than a word",
+            "a method longer than 8 bytes",
             "VERSION-CONTROL /a HTTP/1.1\r\n\r\n",
         ),
         request("asterisk", "OPTIONS * HTTP/1.1\r\n\r\n"),
@@ -44,11 +44,11 @@ fn requests() -> Vec<Exchange> {
         ),
         request("an empty line before", format!("\r\n{GET}")),
         request(
-            "empty lines before, of both sorts",
+            "empty lines before, with CRLF and with LF",
             format!("\r\n\n\r\n\n{GET}"),
         ),
-        request("URL longer than what is kept of a line", get(100)),
-        request("URL longer than what is loaded at once", get(400)),
+        request("URL longer than the kept part of a line", get(100)),
+        request("URL longer than one load", get(400)),
         request("URL of 8 KiB", get(8192)),
         request("head of 16 KiB", format!("GET / HTTP/1.1\r\n{cookies}\r\n")),
         request(
@@ -56,16 +56,16 @@ fn requests() -> Vec<Exchange> {
             format!("GET / HTTP/1.1\r\n{fields}\r\n"),
         ),
         request(
-            "fields that begin like others",
+            "fields that begin like known fields",
             "GET / HTTP/1.1\r\nContent-Lengthy: 5\r\nContent: x\r\nK: v\r\n\r\n",
         ),
         request(
-            "a length within a long value is none",
+            "Content-Length inside a long value is ignored",
             format!(
                 "GET / HTTP/1.1\r\nX: {hidden}Content-Length: 5\r\nY: Content-Length: 5\r\n\r\n"
             ),
         ),
-        exchange("a request is in flight from its first byte, between two none is")
+        exchange("a request is in flight from its first byte; between two requests none is")
             .client("G")
             .flying(1)
             .client("ET / HTTP/1.1\r\n")
@@ -84,7 +84,7 @@ fn requests() -> Vec<Exchange> {
             .flying(1)
             .ended(2, 1)
             .ended(0, 1),
-        exchange("what may be the beginning of HTTP/2 is in flight from where it is not")
+        exchange("a request that begins like HTTP/2 is in flight from the first other byte")
             .client("P")
             .flying(0)
             .client("R")
@@ -100,7 +100,7 @@ fn requests() -> Vec<Exchange> {
             .flying(1)
             .ended(2, 1)
             .ended(0, 1),
-        exchange("an answer before the request's head is complete")
+        exchange("a response before the request's head is complete")
             .client("GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\nX: ")
             .flying(1)
             .server("HTTP/1.1 431 Too large\r\nContent-Length: 0\r\n\r\n")
@@ -203,7 +203,7 @@ fn interim() -> Vec<Exchange> {
             .server("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
             .flying(0)
             .ended(2, 1),
-        exchange("nothing but 103, then the end")
+        exchange("only a 103 response, then the connection ends")
             .client(GET)
             .server(hints)
             .flying(1)

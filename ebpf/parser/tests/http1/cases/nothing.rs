@@ -9,7 +9,7 @@ pub(super) fn all() -> Vec<Exchange> {
     vec![
         exchange("nothing at all").flying(0),
         exchange("nothing but FIN").flying(0).fin().flying(0),
-        exchange("nothing but an empty line")
+        exchange("only an empty line")
             .client("\r\n")
             .flying(0)
             .fin()

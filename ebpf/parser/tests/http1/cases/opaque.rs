@@ -39,7 +39,7 @@ fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
 /// must not count as excluded.
 fn after_a_probe() -> Exchange {
     let probe = "GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n";
-    let first = exchange("opaque, 64 after a probe")
+    let first = exchange("opaque, 64 requests after a probe")
         .client(probe)
         .server(OK);
     (1..64)
@@ -68,7 +68,7 @@ pub(super) fn all() -> Vec<Exchange> {
             "\rGET / HTTP/1.1\r\n\r\n",
         ),
         client(
-            "a length that is none",
+            "a Content-Length that is no number",
             "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         ),
         client(
@@ -81,11 +81,11 @@ pub(super) fn all() -> Vec<Exchange> {
         ),
         client("no length", "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n"),
         client(
-            "a length of 20 digits",
+            "a Content-Length of 20 digits",
             "POST / HTTP/1.1\r\nContent-Length: 00000000000000000005\r\n\r\n",
         ),
         client(
-            "a chunk size that is none",
+            "a chunk size that is no number",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         ),
         client(
@@ -101,11 +101,11 @@ pub(super) fn all() -> Vec<Exchange> {
         server("status 600", "HTTP/1.1 600 What\r\n"),
         server("HTTP/2 from the server", "HTTP/2 200\r\n"),
         server(
-            "a length from the server that is none",
+            "a response's Content-Length that is no number",
             format!("{fields}Content-Length: 5;\r\n\r\nhello"),
         ),
         server(
-            "another chunk size that is none",
+            "a chunk that is longer than its size",
             format!("{fields}Transfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n"),
         ),
         exchange("the server speaks first")
@@ -116,7 +116,7 @@ pub(super) fn all() -> Vec<Exchange> {
             .fin()
             .flying(0)
             .ended(OPAQUE, 1),
-        exchange("a readable past stays counted")
+        exchange("requests before the unreadable data stay counted")
             .client(GET)
             .server(OK)
             .flying(0)
@@ -124,7 +124,7 @@ pub(super) fn all() -> Vec<Exchange> {
             .opaque()
             .ended(2, 1)
             .ended(OPAQUE, 1),
-        exchange("what was in flight before is broken off, but for one")
+        exchange("requests in flight before the unreadable data are aborted, except one")
             .client(GET.repeat(3))
             .flying(3)
             .server("hello\r\n")

@@ -35,11 +35,11 @@ fn plain() -> Vec<Exchange> {
     };
     vec![
         depth("two at once", 2),
-        depth("9 at once, one more than begins are remembered", 9),
-        depth("64 at once, as many as are told apart", 64),
+        depth("9 at once, more than the kept start times", 9),
+        depth("64 at once, as many as the mark bits", 64),
         depth("65 at once", 65),
         depth("70 at once", 70),
-        exchange("the last ones in flight are broken off")
+        exchange("requests still in flight at the end are aborted")
             .client(GET.repeat(70))
             .server(OK.repeat(3))
             .flying(67)
@@ -73,7 +73,7 @@ fn mixed() -> Vec<Exchange> {
             .server(answers)
             .flying(0)
             .ended(2, 60),
-        exchange("HEAD is forgotten when its bit is used again")
+        exchange("the mark of a HEAD is cleared when its bit is used again")
             .client(HEAD.repeat(64))
             .server(NO_BODY.repeat(64))
             .flying(0)
@@ -82,7 +82,7 @@ fn mixed() -> Vec<Exchange> {
             .server(OK.repeat(64))
             .flying(0)
             .ended(2, 128),
-        exchange("an exclusion is forgotten when its bit is used again")
+        exchange("the mark of an exclusion is cleared when its bit is used again")
             .client(PROBE.repeat(64))
             .flying(0)
             .server(OK.repeat(64))
@@ -92,7 +92,7 @@ fn mixed() -> Vec<Exchange> {
             .flying(0)
             .ended(EXCLUDED, 64)
             .ended(2, 64),
-        exchange("a body of a request in between")
+        exchange("a request with a body between two others")
             .client(format!(
                 "{GET}PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc{GET}"
             ))
@@ -100,7 +100,7 @@ fn mixed() -> Vec<Exchange> {
             .server(OK.repeat(3))
             .flying(0)
             .ended(2, 3),
-        exchange("excluded ones among others")
+        exchange("excluded requests among others")
             .client(format!("{GET}{PROBE}{GET}{PROBE}"))
             .flying(2)
             .server(OK)
@@ -113,7 +113,7 @@ fn mixed() -> Vec<Exchange> {
             .flying(0)
             .ended(2, 2)
             .ended(EXCLUDED, 2),
-        exchange("an excluded one behind 20 others")
+        exchange("an excluded request after 20 others")
             .client(GET.repeat(20))
             .client(PROBE)
             .flying(20)
@@ -121,12 +121,12 @@ fn mixed() -> Vec<Exchange> {
             .flying(0)
             .ended(2, 20)
             .ended(EXCLUDED, 1),
-        exchange("excluded ones are broken off only once")
+        exchange("excluded requests do not also count as aborted")
             .client(format!("{PROBE}{GET}{PROBE}{GET}{GET}"))
             .flying(3)
             .ended(0, 3)
             .ended(EXCLUDED, 2),
-        exchange("excluded ones are broken off only once by what cannot be read")
+        exchange("excluded requests do not also count as aborted before unreadable data")
             .client(format!("{PROBE}{GET}{PROBE}{GET}{GET}"))
             .flying(3)
             .server("hello\r\n")
@@ -139,7 +139,7 @@ fn mixed() -> Vec<Exchange> {
 
 fn too_deep() -> Vec<Exchange> {
     vec![
-        exchange("a HEAD with 64 before it cannot be told from others")
+        exchange("a HEAD after 64 requests in flight makes the connection opaque")
             .client(GET.repeat(64))
             .flying(64)
             .client(HEAD)
@@ -147,7 +147,7 @@ fn too_deep() -> Vec<Exchange> {
             .opaque()
             .ended(0, 64)
             .ended(OPAQUE, 1),
-        exchange("nor can any 64 after a HEAD")
+        exchange("the 64th request after a HEAD makes the connection opaque")
             .client(HEAD)
             .client(GET.repeat(63))
             .flying(64)
@@ -156,7 +156,7 @@ fn too_deep() -> Vec<Exchange> {
             .opaque()
             .ended(0, 63)
             .ended(OPAQUE, 1),
-        exchange("nor any 64 after an excluded one")
+        exchange("the 64th request after an excluded one makes the connection opaque")
             .client(PROBE)
             .client(GET.repeat(63))
             .flying(63)
@@ -166,7 +166,7 @@ fn too_deep() -> Vec<Exchange> {
             .ended(0, 62)
             .ended(EXCLUDED, 1)
             .ended(OPAQUE, 1),
-        exchange("an excluded one with 64 before it is counted like the others")
+        exchange("a request to an excluded path after 64 in flight is counted")
             .client(GET.repeat(64))
             .client(PROBE)
             .flying(65)

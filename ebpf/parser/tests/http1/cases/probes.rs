@@ -52,14 +52,14 @@ fn by_field() -> Vec<Exchange> {
             "GET /ready HTTP/1.1\r\nHost: 10.0.0.1:80\r\nUser-Agent: kube-probe/1.30\r\n\r\n",
         ),
         excluded(
-            "kubelet by its own field",
+            "kubelet, by the field K-Kubelet-Probe",
             "GET / HTTP/1.1\r\nK-Kubelet-Probe: queue\r\n\r\n",
         ),
         excluded(
             "Knative",
             "GET / HTTP/1.1\r\nHost: a\r\nk-network-probe: queue\r\nX: y\r\n\r\n",
         ),
-        excluded("2 KiB into the head", late),
+        excluded("a probe's field after 2 KiB of the head", late),
         excluded(
             "behind a body's length",
             "POST / HTTP/1.0\r\nContent-Length: 0\r\nK-Network-Probe: x\r\n\r\n",
@@ -69,15 +69,15 @@ fn by_field() -> Vec<Exchange> {
             "GET / HTTP/1.1\r\nUser-Agent: kube-prober\r\nUser-Agenda: kube-probe/1\r\n\r\n",
         ),
         counted(
-            "another's own words",
+            "a user agent that contains kube-probe",
             "GET / HTTP/1.1\r\nUser-Agent: not kube-probe/1.30\r\n\r\n",
         ),
         counted(
-            "a field that begins like it",
+            "fields that begin like those of probes",
             "GET / HTTP/1.1\r\nK-Network-Probes: 1\r\nK-Kubelet: x\r\n\r\n",
         ),
         counted(
-            "the words in a long value",
+            "a probe's field name inside a long value",
             format!(
                 "GET / HTTP/1.1\r\nX: {}K-Network-Probe: x\r\n\r\n",
                 "x".repeat(53)
@@ -92,7 +92,7 @@ fn by_path() -> Vec<Exchange> {
     vec![
         excluded("excluded path", "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"),
         excluded(
-            "excluded path of more than one word",
+            "excluded path longer than 8 bytes",
             "GET /health/live HTTP/1.1\r\n\r\n",
         ),
         excluded(
@@ -123,7 +123,7 @@ fn by_path() -> Vec<Exchange> {
             .server(OK)
             .flying(0)
             .ended(EXCLUDED, 1),
-        exchange("excluded and broken off")
+        exchange("excluded and aborted")
             .client("GET /metrics HTTP/1.1\r\n\r\n")
             .flying(0)
             .ended(EXCLUDED, 1),
@@ -133,7 +133,7 @@ fn by_path() -> Vec<Exchange> {
             .fin()
             .flying(0)
             .ended(EXCLUDED, 1),
-        exchange("excluded, and cannot be read")
+        exchange("excluded, with an unreadable response")
             .client("GET /metrics HTTP/1.1\r\n\r\n")
             .flying(0)
             .server("hello\r\n")
@@ -144,7 +144,7 @@ fn by_path() -> Vec<Exchange> {
         counted("another path", "GET /metric HTTP/1.1\r\n\r\n"),
         counted("a path below it", "GET /metrics/a HTTP/1.1\r\n\r\n"),
         counted(
-            "a path that begins with the longest",
+            "a path that begins with the longest excluded path",
             format!("GET {longest}s HTTP/1.1\r\n\r\n"),
         ),
         counted(
@@ -152,7 +152,7 @@ fn by_path() -> Vec<Exchange> {
             "GET /a?/metrics HTTP/1.1\r\n\r\n",
         ),
         counted(
-            "with a host before it",
+            "an excluded path after a host",
             "GET http://a/metrics HTTP/1.1\r\n\r\n",
         ),
     ]

@@ -24,7 +24,7 @@ fn prior_knowledge() -> Vec<Exchange> {
     let hello = || [PREFACE.as_slice(), &settings()].concat();
     let mut all: Vec<Exchange> = (0..=42)
         .map(|count| {
-            exchange("a server that speaks first")
+            exchange("a server that sends before the client")
                 .server(frame(
                     kind::SETTINGS,
                     0,
@@ -63,7 +63,7 @@ fn prior_knowledge() -> Vec<Exchange> {
             .server([settings(), ok(1)].concat())
             .streams(0)
             .ended(2, 2),
-        exchange("an empty line before it")
+        exchange("an empty line before the preface")
             .client("\r\n")
             .flying(0)
             .client([hello(), get(1)].concat())
@@ -71,7 +71,7 @@ fn prior_knowledge() -> Vec<Exchange> {
             .server([settings(), ok(1)].concat())
             .streams(0)
             .ended(2, 1),
-        exchange("a client that goes away while the server speaks first")
+        exchange("a client that sends nothing before the server's FIN")
             .server(settings())
             .flying(0)
             .fin()
@@ -164,14 +164,14 @@ fn upgrades() -> Vec<Exchange> {
             .streams(0)
             .ended(4, 1)
             .ended(2, 1),
-        exchange("an upgrade that is broken off")
+        exchange("an upgraded request that is aborted")
             .client(ask(""))
             .server([grant.as_bytes(), &settings()].concat())
             .streams(1)
             .fin()
             .flying(0)
             .ended(0, 1),
-        exchange("an upgrade that the server does not take up")
+        exchange("an upgrade that the server ignores")
             .client(ask(""))
             .flying(1)
             .server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
@@ -181,7 +181,7 @@ fn upgrades() -> Vec<Exchange> {
             .server("HTTP/1.1 204 No Content\r\n\r\n")
             .flying(0)
             .ended(2, 2),
-        exchange("an upgrade to something else")
+        exchange("an upgrade to another protocol")
             .client(ask(""))
             .server("HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c-14\r\n\r\n")
             .tunnel()

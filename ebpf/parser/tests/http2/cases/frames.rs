@@ -63,7 +63,7 @@ fn heads() -> Vec<Exchange> {
             headers(1, 0, request(&[Field::Named(32, &"c".repeat(4096), PLAIN)])),
         ),
         answered(
-            "a hundred fields that are put into the table",
+            "a hundred fields that are inserted into the table",
             headers(
                 1,
                 0,
@@ -163,7 +163,7 @@ fn continuations() -> Vec<Exchange> {
             .server(frame(kind::CONTINUATION, END_HEADERS, 1, block(&[OK])))
             .streams(0)
             .ended(2, 1),
-        connection("what a head in many frames has put into the table counts")
+        connection("a head in many frames inserts its fields into the table")
             .client(get(1))
             .server(
                 continued(
@@ -215,18 +215,18 @@ fn others() -> Vec<Exchange> {
             "windows",
             [window_update(0), window_update(1)].concat().repeat(20),
         ),
-        amid("a priority of its own", frame(kind::PRIORITY, 0, 1, WEIGHT)),
+        amid("a PRIORITY frame", frame(kind::PRIORITY, 0, 1, WEIGHT)),
         amid("GOAWAY with a message", goaway),
         amid(
-            "a type nobody knows, with all flags, on a stream in flight",
+            "an unknown frame type, with all flags, on a stream in flight",
             frame(0xfa, 0xff, 1, "\0\0\0\x01\x01\x05"),
         ),
-        amid("a type nobody knows, empty", frame(0xb, 0xff, 1, "")),
+        amid("an unknown frame type, empty", frame(0xb, 0xff, 1, "")),
         amid(
-            "a type nobody knows, of 300 bytes",
+            "an unknown frame type, of 300 bytes",
             frame(0x10, 0x5, 1, [0; 300]),
         ),
-        connection("a stream of the server's own is not counted, but its fields are in the table")
+        connection("a pushed stream is not counted, but its fields are inserted into the table")
             .client(get(1))
             .server(frame(
                 kind::PUSH_PROMISE,
@@ -240,7 +240,7 @@ fn others() -> Vec<Exchange> {
             .server(headers(1, END_STREAM, answer))
             .streams(0)
             .ended(4, 1),
-        connection("a promise with padding, in two frames")
+        connection("a PUSH_PROMISE with padding, in two frames")
             .client(get(1))
             .server(frame(
                 kind::PUSH_PROMISE,

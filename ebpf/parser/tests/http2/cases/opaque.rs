@@ -25,7 +25,7 @@ pub(super) fn all() -> Vec<Exchange> {
         requests.collect::<Vec<_>>().concat()
     };
     vec![
-        connection("as many streams as there is room for")
+        connection("as many streams as the table can hold")
             .client(requests(most))
             .streams(u64::from(most))
             .server(
@@ -36,7 +36,7 @@ pub(super) fn all() -> Vec<Exchange> {
             )
             .streams(0)
             .ended(2, u64::from(most)),
-        connection("a stream too many")
+        connection("one stream more than the table can hold")
             .client(requests(most))
             .streams(u64::from(most))
             .client(get(most * 2 + 1))
@@ -47,7 +47,7 @@ pub(super) fn all() -> Vec<Exchange> {
             .opaque()
             .ended(ABORTED, u64::from(most) - 1)
             .ended(OPAQUE, 1),
-        connection("a number that has no end")
+        connection("an HPACK integer with too many bytes")
             .client(get(1))
             .streams(1)
             .client(headers(
@@ -58,7 +58,7 @@ pub(super) fn all() -> Vec<Exchange> {
             .opaque()
             .ended(ABORTED, 1)
             .ended(OPAQUE, 1),
-        exchange("HTTP/2 behind a request of HTTP/1 that nobody has answered")
+        exchange("HTTP/2 after an HTTP/1 request without a response")
             .client("GET / HTTP/1.1\r\n\r\n")
             .flying(1)
             .client([PREFACE.as_slice(), &settings()].concat())
@@ -72,7 +72,7 @@ pub(super) fn all() -> Vec<Exchange> {
             .server([settings(), ok(1), ok(1)].concat())
             .opaque()
             .ended(OPAQUE, 1),
-        exchange("HTTP/2 from the server, something else from the client")
+        exchange("HTTP/2 from the server, another protocol from the client")
             .server(settings())
             .flying(0)
             .client("\x16\x03\x01")

@@ -64,7 +64,7 @@ fn written() -> Vec<Exchange> {
                     field,
                     Field::Named(32, "c=d", PLAIN),
                 ];
-                all.push(asked("a probe that says so late", &request(&late), true));
+                all.push(asked("a probe's field after others", &request(&late), true));
             }
         }
     }
@@ -73,7 +73,7 @@ fn written() -> Vec<Exchange> {
         Field::Named(32, &hidden, PLAIN),
         Field::Named(AGENT, "kube-probe/1.30", HUFFMAN),
     ];
-    all.push(asked("a probe behind 2 KiB", &request(&late), true));
+    all.push(asked("a probe's field after 2 KiB", &request(&late), true));
     all
 }
 
@@ -176,7 +176,7 @@ fn from_the_table() -> Vec<Exchange> {
     twenty.push((&oldest, true));
     vec![
         requests(
-            "a probe from the table",
+            "a probe's field from the table",
             &[
                 (&[probe], true),
                 (&[newest], true),
@@ -185,10 +185,10 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "a probe from the table, Huffman-coded",
+            "a probe's field from the table, Huffman-coded",
             &[(&[coded], true), (&[newest], true)],
         ),
-        requests("a probe behind a hundred requests", &behind),
+        requests("a probe after a hundred requests", &behind),
         requests(
             "two clients' requests on one connection",
             &[
@@ -199,7 +199,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "Knative's probe from the table, and by its name in the table",
+            "Knative's probe, by a field and by a field name from the table",
             &[
                 (&[knative], true),
                 (&[newest], true),
@@ -209,7 +209,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "an agent by its name in the table",
+            "a user agent, by a field name from the table",
             &[
                 (&[probe], true),
                 (&[Field::Named(STATIC + 1, "curl/8", INSERT)], false),
@@ -229,7 +229,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "a probe that has been evicted and put in again",
+            "a probe's field that was evicted and inserted again",
             &[
                 (&[probe], true),
                 (&[Field::Resize(0), Field::Resize(4096), curl], false),
@@ -239,7 +239,7 @@ fn from_the_table() -> Vec<Exchange> {
                 (&[second], false),
             ],
         ),
-        requests("twenty excluded paths of one client", &twenty),
+        requests("an excluded path that was inserted twenty times", &twenty),
     ]
 }
 
@@ -284,11 +284,11 @@ fn times() -> Vec<Exchange> {
             .client([headers(1, END_STREAM, &probe), reset(1)].concat())
             .streams(0)
             .ended(EXCLUDED, 1),
-        connection("a probe that nobody answers")
+        connection("a probe without a response")
             .client(headers(1, END_STREAM, &probe))
             .streams(0)
             .ended(EXCLUDED, 1),
-        connection("a probe that is refused before it says that it is one")
+        connection("a probe with a response before its head is complete")
             .client(&continued(1, END_STREAM, &probe, &[5])[0])
             .streams(1)
             .server(headers(1, END_STREAM, Sender::new().block(&[OK])))

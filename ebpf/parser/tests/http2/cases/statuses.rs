@@ -55,7 +55,7 @@ fn literal() -> Vec<Exchange> {
                 all.extend([
                     answered("a status in full", Field::Named(8, status, how), class),
                     answered(
-                        "a status with the last of the names",
+                        "a status with the last static index of its name",
                         Field::Named(14, status, how),
                         class,
                     ),
@@ -110,7 +110,7 @@ fn from_the_table() -> Vec<Exchange> {
             &[(&[created], 2), (&[newest], 2), (&[newest], 2)],
         ),
         responses(
-            "two of them, of which each new entry changes the places",
+            "two statuses of the table, at indexes that change",
             &[
                 (&[created, other], 2),
                 (&[gone], 4),
@@ -128,7 +128,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         responses(
-            "a name of the server's table, put in again",
+            "a name of the server's table, inserted again",
             &[
                 (&[spelled], 5),
                 (&[Field::Named(STATIC + 1, "404", INSERT | HUFFMAN)], 4),
@@ -145,12 +145,12 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         responses(
-            "a table of another size, in front of a status",
+            "a new table size before a status",
             &[
                 (&[Field::Resize(256), created], 2),
                 (&[Field::Resize(4000), newest], 2),
             ],
         ),
-        responses("more than anybody would remember", &distinct),
+        responses("thirty statuses in the table", &distinct),
     ]
 }

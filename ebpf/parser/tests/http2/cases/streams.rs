@@ -43,7 +43,7 @@ fn exchanges() -> Vec<Exchange> {
             .server(data(1, END_STREAM, "lo"))
             .streams(0)
             .ended(2, 1),
-        connection("a response that is all head")
+        connection("a response with only a head")
             .client(get(1))
             .streams(1)
             .server(headers(1, END_STREAM, block(&[Field::Indexed(9)])))
@@ -56,7 +56,7 @@ fn exchanges() -> Vec<Exchange> {
             .server(data(1, END_STREAM, ""))
             .streams(0)
             .ended(2, 1),
-        connection("the end of a request's body ends nothing")
+        connection("the end of a request's body does not end the stream")
             .client(post())
             .streams(1)
             .client(data(1, 0, "x"))
@@ -82,7 +82,7 @@ fn exchanges() -> Vec<Exchange> {
             .server(trailers())
             .streams(0)
             .ended(2, 1),
-        connection("trailers end no request")
+        connection("a request's trailers do not end the stream")
             .client([post(), data(1, 0, "x"), trailers()].concat())
             .streams(1)
             .server(ok(1))
@@ -125,7 +125,7 @@ fn exchanges() -> Vec<Exchange> {
 
 fn resets() -> Vec<Exchange> {
     vec![
-        connection("the client resets a request that nobody has answered")
+        connection("the client resets a request without a response")
             .client(get(1))
             .streams(1)
             .client(reset(1))
@@ -141,7 +141,7 @@ fn resets() -> Vec<Exchange> {
             .server(data(1, END_STREAM, "and the rest"))
             .streams(0)
             .ended(ABORTED, 1),
-        connection("the client resets what has ended")
+        connection("the client resets a stream that has ended")
             .client(get(1))
             .server(ok(1))
             .streams(0)
@@ -164,7 +164,7 @@ fn resets() -> Vec<Exchange> {
             .server(reset(1))
             .streams(0)
             .ended(ABORTED, 1),
-        connection("a reset of a stream that never was")
+        connection("a reset of a stream that has not begun")
             .client(get(1))
             .client(reset(3))
             .server(reset(5))
@@ -172,7 +172,7 @@ fn resets() -> Vec<Exchange> {
             .server(ok(1))
             .streams(0)
             .ended(2, 1),
-        connection("a reset of stream 0, and its end")
+        connection("RST_STREAM and END_STREAM on stream 0")
             .client(reset(0))
             .streams(0)
             .client(get(1))
@@ -182,14 +182,14 @@ fn resets() -> Vec<Exchange> {
             .server(ok(1))
             .streams(0)
             .ended(2, 1),
-        connection("a request on a stream that was reset is another stream's")
+        connection("a new request after a reset stream")
             .client([get(1), reset(1), get(3)].concat())
             .streams(1)
             .server(ok(3))
             .streams(0)
             .ended(ABORTED, 1)
             .ended(2, 1),
-        connection("one request after another, each reset at once")
+        connection("200 requests, each reset immediately")
             .client(
                 (0..200)
                     .map(|n| [get(n * 2 + 1), reset(n * 2 + 1)].concat())
@@ -212,7 +212,7 @@ fn ends() -> Vec<Exchange> {
             .server(ok(3))
             .streams(0)
             .ended(2, 2),
-        connection("the connection ends in the middle")
+        connection("the connection ends while streams are in flight")
             .client([get(1), get(3), get(5)].concat())
             .server([headers(1, 0, block(&[OK])), ok(3)].concat())
             .streams(2)
@@ -264,7 +264,7 @@ fn many() -> Vec<Exchange> {
             )
             .streams(0)
             .ended(2, 100),
-        connection("bodies that are sent by turns")
+        connection("bodies that are interleaved")
             .client([get(1), get(3), get(5)].concat())
             .server(
                 [1, 3, 5]
@@ -280,7 +280,7 @@ fn many() -> Vec<Exchange> {
             .server(data(1, END_STREAM, "x"))
             .streams(0)
             .ended(2, 3),
-        connection("a client that leaves numbers out")
+        connection("a client that skips stream identifiers")
             .client([get(5), get(101), get(0x7fff_ffff)].concat())
             .streams(3)
             .server([ok(0x7fff_ffff), ok(5), ok(101)].concat())

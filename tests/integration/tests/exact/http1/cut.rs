@@ -114,7 +114,7 @@ fn half_closed() {
             let mut wire = Wire::connect(node.address());
             wire.get("/hints?n=0&ms=800", "");
             wire.finish_sending();
-            watch.until("a whole interval after its FIN", |_, line| {
+            watch.until("a whole interval in flight after the FIN", |_, line| {
                 line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
             });
             assert!(wire.drain() > 6);
@@ -140,7 +140,7 @@ fn waits_for_the_rest(half: &str) {
         |server, watch| {
             let mut wire = Wire::connect(server.address());
             wire.send(half);
-            let line = watch.until("a whole interval of waiting", |_, line| {
+            let line = watch.until("incomplete request in flight for an interval", |_, line| {
                 line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
             });
             assert_eq!(line.by_protocol(), [1, 0, 0, 0], "HTTP/1 so far");

@@ -36,7 +36,7 @@ fn hints() {
         |node, watch| {
             let url = format!("http://{}/hints?n=3&ms=800", node.address());
             let client = Client::start("curl", &["-s", &url, &url]);
-            watch.until("a whole interval after the hints", |_, line| {
+            watch.until("in flight for an interval after Early Hints", |_, line| {
                 line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
             });
             assert_eq!(client.finish(), "hintedhinted");

@@ -47,7 +47,7 @@ fn sixty_four() {
     let waited = waited.as_secs_f64();
     assert!(
         (waited * 0.97..waited * 1.01).contains(&totals.integral),
-        "waited for {waited} s: {totals:?}"
+        "the integral must be about {waited} request-seconds: {totals:?}"
     );
 }
 

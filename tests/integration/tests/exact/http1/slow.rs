@@ -31,7 +31,7 @@ fn server_is_done() {
             let mut wire = Wire::connect_narrow(server.address(), ROOM);
             wire.get("/?bytes=65536", "");
             let line = watch.until(
-                "two whole intervals of waiting for the reader",
+                "in flight for a whole interval while the client does not read",
                 |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
             );
             assert_eq!(line.completed, 0);
@@ -39,7 +39,7 @@ fn server_is_done() {
             // counts, because Ebb counts the query too.)
             assert_eq!(server.stats().in_flight, 0);
             assert_eq!(wire.response(), 200);
-            watch.until("ended when it was read", |totals, line| {
+            watch.until("request ends when its response is read", |totals, line| {
                 (totals.completed, line.in_flight, line.connections) == (2, 0, 1)
             });
         },

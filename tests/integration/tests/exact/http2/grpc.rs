@@ -37,7 +37,7 @@ fn call(kind: &str, seconds: f64) {
             let address = server.address().to_string();
             let client = Client::python("grpc", CLIENT, &[&address, kind, &seconds.to_string()]);
             if seconds > 0.0 {
-                let line = watch.until("a whole interval of it", |_, line| {
+                let line = watch.until("the call is in flight for a whole interval", |_, line| {
                     line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
                 });
                 assert_eq!(line.by_protocol(), [0, 1, 0, 0], "HTTP/2");

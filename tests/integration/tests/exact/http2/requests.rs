@@ -43,7 +43,7 @@ fn one_stream() {
             let line = watch.until("in flight", |_, line| line.in_flight == 5);
             assert_eq!(line.by_protocol(), [0, 5, 0, 0], "HTTP/2");
             h2.answers(&streams);
-            watch.until("idle with its connection open", |totals, line| {
+            watch.until("no request, but an open connection", |totals, line| {
                 (totals.completed, line.in_flight, line.connections) == (5, 0, 1)
             });
             assert_eq!(server.stats().requests, 5);

@@ -16,7 +16,7 @@ pub enum CounterError {
     #[error("cannot load the kernel programs: {0}")]
     Load(#[source] Box<aya::EbpfError>),
     /// The object file lacks a program or a map that this process needs, because it was built from other sources.
-    #[error("the kernel object has no {0}")]
+    #[error("the object file with the kernel programs has no {0}")]
     Incomplete(&'static str),
     /// The verifier rejected a program, or the program could not be attached. The verifier's message has many lines and
     /// is written to the debug log.

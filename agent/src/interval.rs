@@ -31,15 +31,17 @@ pub struct Interval {
 #[derive(Clone, Debug)]
 pub struct Intervals {
     last: Reading,
-    /// Number of requests that earlier intervals reported too many. The following intervals are reduced by this number.
+    /// Number of requests by which the earlier intervals were reported too high. The following intervals are reduced by
+    /// this number.
     started_owed: u64,
-    /// Request-seconds that earlier intervals reported too many. The following intervals are reduced by this number. It
-    /// is negative after an interval of zero seconds, which cannot report its request-seconds.
+    /// Request-seconds by which the earlier intervals were reported too high. The following intervals are reduced by
+    /// this number. It is negative if they were reported too low: an interval of zero seconds cannot report its
+    /// request-seconds.
     integral_owed: f64,
 }
 
 impl Intervals {
-    /// Creates the intervals that follow the first reading.
+    /// Creates the series of intervals that begins at the first reading of a pod.
     pub fn after(first: Reading) -> Self {
         Self {
             last: first,
@@ -52,7 +54,7 @@ impl Intervals {
     pub fn next(&mut self, later: Reading) -> Interval {
         let last = &self.last;
         let seconds = later.at.saturating_sub(last.at).as_secs_f64();
-        // The difference fits into `i64`, because no interval has 2^63 requests.
+        // The difference of the request counts fits into `i64`, because no interval has 2^63 requests.
         let started = later.started.wrapping_sub(last.started) as i64;
         let started = started.saturating_sub_unsigned(self.started_owed);
         let integral = later.integral_since(last) - self.integral_owed;
@@ -128,14 +130,16 @@ mod tests {
             let interval = intervals.next(reading);
             (interval.started, interval.concurrency)
         };
-        // One request begins and is in flight for one second. Then it is subtracted, and no other request begins.
+        // One request begins and is in flight for one second. In the next interval it is recognised as a probe and
+        // subtracted, and no other request begins.
         assert_eq!(next(reading(101, 11, -49)), (1, 1.0));
         assert_eq!(next(reading(102, 10, -50)), (0, 0.0));
-        // Two requests begin. One request and one request-second are subtracted, because the first interval reported
-        // them too many.
+        // Two requests begin. This interval is reduced by one request and one request-second: those of the probe, which
+        // the first interval reported.
         assert_eq!(next(reading(104, 12, -46)), (1, 1.5));
         assert_eq!(next(reading(105, 13, -44)), (1, 2.0));
-        // An interval of zero seconds reports the started request. The next interval reports the request-second.
+        // An interval of zero seconds reports the request that began, but cannot report its request-second. The next
+        // interval reports the request-second.
         assert_eq!(next(reading(105, 14, -43)), (1, 0.0));
         assert_eq!(next(reading(106, 14, -43)), (0, 1.0));
     }

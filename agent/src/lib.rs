@@ -8,7 +8,7 @@ pub mod counter;
 mod error;
 mod interval;
 mod kernel;
-mod mapped;
+mod mapped_counters;
 pub mod pins;
 mod reading;
 mod rules;

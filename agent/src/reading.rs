@@ -54,29 +54,29 @@ impl Reading {
         integral: 0,
     };
 
-    pub(crate) fn new(at: Duration, cells: &PodCounters) -> Self {
-        let excluded = cells.ended[ended::EXCLUDED];
-        let in_flight = cells.started.wrapping_sub(cells.ended_in_all());
-        let status: [u64; 5] = std::array::from_fn(|class| cells.ended[class + 1]);
+    pub(crate) fn new(at: Duration, counters: &PodCounters) -> Self {
+        let excluded = counters.ended[ended::EXCLUDED];
+        let in_flight = counters.started.wrapping_sub(counters.ended_in_all());
+        let status: [u64; 5] = std::array::from_fn(|class| counters.ended[class + 1]);
         // The number overflows only after an uptime of 584 years (2^64 ns).
         let now = at.as_nanos() as u64;
         Self {
             at,
             in_flight,
-            http2: cells.starts.http2.wrapping_add(cells.ends.http2),
-            upgraded: cells.upgraded,
-            opaque: cells.opaque,
-            started: cells.started.wrapping_sub(excluded),
+            http2: counters.starts.http2.wrapping_add(counters.ends.http2),
+            upgraded: counters.upgraded,
+            opaque: counters.opaque,
+            started: counters.started.wrapping_sub(excluded),
             completed: status
                 .iter()
                 .sum::<u64>()
-                .wrapping_add(cells.ended[ended::OPAQUE]),
-            aborted: cells.ended[ended::ABORTED],
+                .wrapping_add(counters.ended[ended::OPAQUE]),
+            aborted: counters.ended[ended::ABORTED],
             excluded,
-            connections: cells.opened.wrapping_sub(cells.closed),
+            connections: counters.opened.wrapping_sub(counters.closed),
             status,
-            latency: cells.latency,
-            integral: in_flight.wrapping_mul(now).wrapping_add(cells.area()),
+            latency: counters.latency,
+            integral: in_flight.wrapping_mul(now).wrapping_add(counters.area()),
         }
     }
 
@@ -93,8 +93,8 @@ impl Reading {
 
     /// Returns the integral of the requests in flight since an earlier reading of the same pod, in request-seconds.
     pub fn integral_since(&self, earlier: &Self) -> f64 {
-        // The difference is converted to a signed number, because it can be negative: `earlier` can include a probe
-        // that the kernel programs have subtracted since.
+        // The difference can be negative: `earlier` can include a request that the kernel programs have recognised as a
+        // probe and subtracted since. So the difference is converted to a signed number.
         self.integral.wrapping_sub(earlier.integral) as i64 as f64 / 1e9
     }
 }
@@ -108,21 +108,21 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn at(seconds: u64, cells: &PodCounters) -> Reading {
-        Reading::new(Duration::from_secs(seconds), cells)
+    fn at(seconds: u64, counters: &PodCounters) -> Reading {
+        Reading::new(Duration::from_secs(seconds), counters)
     }
 
     #[test]
     fn the_mean_is_the_integral_over_the_interval() {
-        let mut cells = PodCounters::ZERO;
-        let before = at(1_000_000, &cells);
+        let mut counters = PodCounters::ZERO;
+        let before = at(1_000_000, &counters);
         // One request is in flight from second 2 to 6, another from second 4 on.
-        cells.started = 2;
-        cells.ended[2] = 1;
-        cells.starts.area =
+        counters.started = 2;
+        counters.ended[2] = 1;
+        counters.starts.area =
             Sums::starts(1, 1_000_002 * SECOND).wrapping_add(Sums::starts(1, 1_000_004 * SECOND));
-        cells.ends.area = Sums::ends(1, 1_000_006 * SECOND);
-        let after = at(1_000_010, &cells);
+        counters.ends.area = Sums::ends(1, 1_000_006 * SECOND);
+        let after = at(1_000_010, &counters);
         assert_eq!(after.in_flight, 1);
         assert_eq!(after.integral_since(&before), 4.0 + 6.0);
         let interval = Intervals::after(before).next(after.clone());
@@ -135,13 +135,13 @@ mod tests {
 
     #[test]
     fn a_probe_taken_back_leaves_nothing() {
-        let mut cells = PodCounters::ZERO;
-        let before = at(5, &cells);
-        cells.started = 1;
-        cells.ended[ended::EXCLUDED] = 1;
-        cells.starts.area = Sums::starts(1, 6 * SECOND);
-        cells.ends.area = Sums::ends(1, 6 * SECOND);
-        let after = at(9, &cells);
+        let mut counters = PodCounters::ZERO;
+        let before = at(5, &counters);
+        counters.started = 1;
+        counters.ended[ended::EXCLUDED] = 1;
+        counters.starts.area = Sums::starts(1, 6 * SECOND);
+        counters.ends.area = Sums::ends(1, 6 * SECOND);
+        let after = at(9, &counters);
         assert_eq!(after.integral_since(&before), 0.0);
         assert_eq!(
             (

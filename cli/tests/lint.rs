@@ -62,7 +62,7 @@ fn a_config_map_in_one_file_counts_for_the_others() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_the_rest_is_judged() {
+fn what_cannot_be_read_is_told_and_the_rest_is_validated() {
     let broken = "kind: Deployment\nmetadata: [\n";
     let both = format!("{CONFIG}---\n{SERVICE}");
     let files = [("broken.yaml", broken), ("both.yaml", &both)];

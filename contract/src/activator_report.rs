@@ -48,7 +48,7 @@ pub struct PortReport {
     pub port: String,
     /// Number of the activator port that the record of ports assigns to this Service port.
     pub number: u16,
-    /// True if the last EndpointSlice that this activator has seen for this port routes to this activator.
+    /// True if this activator is in the last EndpointSlice that it has seen for this port.
     pub in_path: bool,
     /// Time at which counting began, in ns. A new value means that all counters began again at zero.
     pub since: u64,
@@ -60,8 +60,8 @@ pub struct PortReport {
     pub queued: u64,
     /// All requests that have been queued since `since`, including those that are no longer queued.
     pub queued_ever: u64,
-    /// Requests in flight at pods at `at`. The autoscaler does not add them to the concurrency, because the kernel
-    /// programs count them at the pods.
+    /// Number of requests in flight at the pods at the time `at`. The autoscaler does not add them to the concurrency,
+    /// because the kernel programs count them at the pods.
     #[serde(default)]
     pub in_flight: u64,
     /// Requests that pods have answered since `since`.

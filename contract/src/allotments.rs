@@ -40,8 +40,8 @@ pub struct Allotment {
     pub workload: String,
     /// Numbers of the activator ports, by the name of the Service's port.
     pub ports: BTreeMap<String, u16>,
-    /// When the first of these ports was assigned, in Unix seconds. If two allotments contain the same number, the
-    /// older allotment is valid.
+    /// When the first port of this allotment was assigned, in Unix seconds. If two allotments contain the same port
+    /// number, the older allotment is valid.
     #[serde(default)]
     pub since: u64,
     /// Maximum number of requests in flight at one pod; 0: no limit.

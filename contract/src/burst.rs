@@ -8,5 +8,5 @@ use std::time::Duration;
 /// Time between two reports during a burst: a fifth of the default burst window.
 pub const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Time for which reports are sent at this pace: the default burst window (250 ms) plus one interval (50 ms).
+/// Time for which reports are sent at [`INTERVAL`]: the default burst window (250 ms) plus one interval (50 ms).
 pub const LASTS: Duration = Duration::from_millis(300);

@@ -31,7 +31,8 @@ pub fn name(service: &str) -> String {
     format!("{service}{SUFFIX}")
 }
 
-/// Returns the name of the Service whose slice of Ebb has this name; `None` if `name` is not that of a slice of Ebb.
+/// Returns the name of the Service to which Ebb's slice `name` belongs; `None` if `name` is not the name of a slice of
+/// Ebb.
 #[must_use]
 pub fn service(name: &str) -> Option<&str> {
     name.strip_suffix(SUFFIX)

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::seats::{Limits, Seat, Seats};
+use crate::open_connections::{ConnectionGuard, Limits, OpenConnections};
 
 /// Pause after an error of `accept`: the process has no file descriptors or memory left.
 const REST: Duration = Duration::from_millis(100);
@@ -21,11 +21,11 @@ const REST: Duration = Duration::from_millis(100);
 pub(crate) async fn serve<F>(
     listener: TcpListener,
     limits: Limits,
-    connection: impl Fn(TcpStream, Arc<Seat>) -> F,
+    connection: impl Fn(TcpStream, Arc<ConnectionGuard>) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let seats = Seats::new(limits);
+    let open_connections = OpenConnections::new(limits);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -35,12 +35,12 @@ pub(crate) async fn serve<F>(
                 continue;
             }
         };
-        let seat = Arc::new(seats.take(peer.ip()));
-        let connection = connection(stream, Arc::clone(&seat));
+        let guard = Arc::new(open_connections.take(peer.ip()));
+        let connection = connection(stream, Arc::clone(&guard));
         tokio::spawn(async move {
             tokio::select! {
                 () = connection => {}
-                () = seat.is_needed() => {}
+                () = guard.is_needed() => {}
             }
         });
     }

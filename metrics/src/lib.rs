@@ -9,9 +9,9 @@ mod connections;
 mod host;
 pub mod log;
 pub mod memory;
+mod open_connections;
 pub mod probe;
 mod process;
-mod seats;
 pub mod status;
 pub mod tasks;
 

@@ -29,7 +29,7 @@ use tracing::{debug, error};
 
 use crate::{
     connections,
-    seats::{Limits, Seat},
+    open_connections::{ConnectionGuard, Limits},
     status::{self, Answer, Status},
 };
 
@@ -113,7 +113,8 @@ pub async fn serve(listener: Option<TcpListener>, status: Arc<impl Status>) {
         begun: Instant::now(),
         last: AtomicU64::new(0),
     });
-    // When the future of `serve` is dropped, `_stop` is dropped, too. This ends the thread of the probe port.
+    // `_stop` is dropped together with the future of `serve`. This closes the channel, and the thread of the probe port
+    // ends.
     let (_stop, stopped) = oneshot::channel();
     let (alive, mut ended) = oneshot::channel::<Infallible>();
     let started = listener.into_std().and_then(|listener| {
@@ -151,8 +152,8 @@ async fn answer_all(
         Ok(listener) => listener,
         Err(error) => return error!(%error, "the port for probes cannot be used"),
     };
-    let serving = connections::serve(listener, LIMITS, |stream, seat| {
-        connection(stream, seat, Arc::clone(&status), Arc::clone(&progress))
+    let serving = connections::serve(listener, LIMITS, |stream, guard| {
+        connection(stream, guard, Arc::clone(&status), Arc::clone(&progress))
     });
     tokio::select! {
         () = serving => {}
@@ -163,12 +164,12 @@ async fn answer_all(
 /// Serves one request per connection.
 async fn connection(
     stream: TcpStream,
-    seat: Arc<Seat>,
+    guard: Arc<ConnectionGuard>,
     status: Arc<impl Status>,
     progress: Arc<Progress>,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        seat.set_busy(true);
+        guard.set_busy(true);
         let answer = answer(request.uri().path(), &*status, &progress);
         future::ready(Ok::<_, Infallible>(answer))
     });

@@ -31,7 +31,7 @@ use tracing::debug;
 use crate::{
     Format, connections,
     host::{self, Hosts},
-    seats::{Limits, Seat},
+    open_connections::{ConnectionGuard, Limits},
 };
 
 /// Connection limits, for a few Prometheus servers and for people. A browser opens up to six connections, and all users
@@ -84,21 +84,21 @@ pub trait Status: Send + Sync + 'static {
 pub async fn serve(listener: TcpListener, status: Arc<impl Status>, hosts: Hosts) {
     LazyLock::force(&crate::process::BEGUN);
     let hosts = Arc::new(hosts);
-    connections::serve(listener, LIMITS, |stream, seat| {
-        connection(stream, seat, Arc::clone(&status), Arc::clone(&hosts))
+    connections::serve(listener, LIMITS, |stream, guard| {
+        connection(stream, guard, Arc::clone(&status), Arc::clone(&hosts))
     })
     .await;
 }
 
 async fn connection(
     stream: TcpStream,
-    seat: Arc<Seat>,
+    guard: Arc<ConnectionGuard>,
     status: Arc<impl Status>,
     hosts: Arc<Hosts>,
 ) {
     let service = service_fn(|request| {
-        seat.set_busy(true);
-        let busy = Busy(Arc::clone(&seat));
+        guard.set_busy(true);
+        let busy = Busy(Arc::clone(&guard));
         let answer = hardened(answer(&*status, &hosts, &request));
         let answer = answer.map(|body| Sending { body, _busy: busy });
         future::ready(Ok::<_, Infallible>(answer))
@@ -119,7 +119,7 @@ struct Sending {
     _busy: Busy,
 }
 
-struct Busy(Arc<Seat>);
+struct Busy(Arc<ConnectionGuard>);
 
 impl Drop for Busy {
     fn drop(&mut self) {

@@ -71,7 +71,7 @@ impl Tasks {
                 return ended.clone();
             }
             if first.changed().await.is_err() {
-                // Never reached: `self` has the sender, so the sender still exists.
+                // Never reached: the channel is closed only when its sender is dropped, and the sender is `self.first`.
                 std::future::pending::<()>().await;
             }
         }
@@ -117,7 +117,7 @@ mod tests {
         let ended = tasks.broken().await;
         assert_eq!(ended.name, "returns");
         assert!(ended.to_string().contains("it returned"), "{ended}");
-        // The result of `broken` does not change when another task ends later.
+        // Another task ends later. `broken` must still return the task that ended first.
         let later = tasks.spawn("later", async {});
         later.await.unwrap();
         assert_eq!(tasks.broken().await.name, "returns");

@@ -27,7 +27,8 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 /// Time limit from the first byte of a report to the last byte of its response. After this time, the next report is
 /// more useful.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// Maximum length of a response that is read, in bytes. A receipt has about 60 bytes, a refusal one line.
+/// Maximum length of a response that is read, in bytes. The receipt for an accepted report has about 60 bytes; the
+/// refusal of a report is one line.
 const LONGEST_ANSWER: usize = 4096;
 
 /// Why the sending of a report failed.

@@ -33,7 +33,7 @@ pub(crate) struct Replica {
 }
 
 /// The outcome of a report.
-enum Went {
+enum SendOutcome {
     Taken(Receipt),
     Refused(Duration, String),
     Lost(String),
@@ -51,7 +51,8 @@ impl Replica {
 
     /// Sends reports until the source of the reports is closed.
     pub(crate) async fn run(mut self) {
-        // The first report may already be in the channel, so it is marked as new.
+        // The first report may already be in the channel. The channel is marked as changed, so that the loop sends this
+        // report.
         self.reports.mark_changed();
         while self.reports.changed().await.is_ok() {
             let began = Instant::now();
@@ -60,19 +61,19 @@ impl Replica {
                 continue;
             }
             let rest = match self.report(body).await {
-                Went::Taken(receipt) => {
+                SendOutcome::Taken(receipt) => {
                     self.sending.taken(receipt);
                     if self.wrong.take().is_some() {
                         info!(address = %self.peer.address, "reports are accepted again");
                     }
                     continue;
                 }
-                Went::Refused(rest, why) => {
+                SendOutcome::Refused(rest, why) => {
                     self.sending.refused();
                     self.say(why);
                     rest
                 }
-                Went::Lost(why) => {
+                SendOutcome::Lost(why) => {
                     self.sending.lost();
                     self.say(why);
                     TRY_EVERY
@@ -82,15 +83,15 @@ impl Replica {
         }
     }
 
-    async fn report(&mut self, body: Bytes) -> Went {
+    async fn report(&mut self, body: Bytes) -> SendOutcome {
         let answer = match self.peer.post(body).await {
             Ok(answer) => answer,
-            Err(error) => return Went::Lost(error.to_string()),
+            Err(error) => return SendOutcome::Lost(error.to_string()),
         };
         match answer.status {
             StatusCode::OK => match serde_json::from_slice(&answer.body) {
-                Ok(receipt) => Went::Taken(receipt),
-                Err(error) => Went::Lost(format!("the response is not a receipt: {error}")),
+                Ok(receipt) => SendOutcome::Taken(receipt),
+                Err(error) => SendOutcome::Lost(format!("the response is not a receipt: {error}")),
             },
             status => {
                 // A 403 may also be caused by the token, for example if the token is not bound to a node. So the token
@@ -99,7 +100,7 @@ impl Replica {
                     self.peer.credentials.doubt();
                 }
                 let (rest, why) = refusal(&answer);
-                Went::Refused(rest, why)
+                SendOutcome::Refused(rest, why)
             }
         }
     }

@@ -40,7 +40,7 @@ const RECEIPT: Receipt = Receipt {
 
 /// A received request.
 #[derive(Debug)]
-struct Arrived {
+struct ReceivedRequest {
     path: String,
     authorization: Option<String>,
     body: Bytes,
@@ -51,7 +51,7 @@ struct Arrived {
 /// An autoscaler that answers with the statuses of a list, and afterwards with 200.
 struct Server {
     port: u16,
-    arrived: UnboundedReceiver<Arrived>,
+    arrived: UnboundedReceiver<ReceivedRequest>,
     script: Arc<Script>,
 }
 
@@ -99,7 +99,7 @@ impl Server {
         }
     }
 
-    async fn next(&mut self) -> Arrived {
+    async fn next(&mut self) -> ReceivedRequest {
         let arrived = timeout(SOON, self.arrived.recv()).await;
         arrived.expect("a report in time").expect("a server")
     }
@@ -108,7 +108,7 @@ impl Server {
 async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    sender: UnboundedSender<Arrived>,
+    sender: UnboundedSender<ReceivedRequest>,
     script: Arc<Script>,
 ) {
     for connection in 0.. {
@@ -118,7 +118,7 @@ async fn accept(
             let (sender, script) = (sender.clone(), Arc::clone(&script));
             async move {
                 let (head, body) = request.into_parts();
-                let arrived = Arrived {
+                let arrived = ReceivedRequest {
                     path: head.uri.path().to_owned(),
                     authorization: head
                         .headers

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<Infallible> {
     let start = Instant::now();
     let programs = build::programs(&workspace, &["ebb", FIXTURES_PACKAGE, BENCH], |cargo| {
         cargo.arg("--no-default-features");
-        for program in ["ebb", "ebb-sample", "ebb-test-door", BENCH] {
+        for program in ["ebb", "ebb-sample", "ebb-test-proxy", BENCH] {
             cargo.args(["--bin", program]);
         }
     })?;

@@ -75,7 +75,7 @@ impl Workspace {
         serde_json::from_str(&text).context("the output of cargo metadata has an unexpected form")
     }
 
-    /// Returns the folder of programs of the dev profile.
+    /// Returns the folder of the programs that are built with the dev profile.
     pub(crate) fn bin_dir(&self) -> PathBuf {
         self.target.join("debug")
     }
@@ -114,8 +114,8 @@ impl Workspace {
 /// Returns a command for the cargo that runs this program, or otherwise for the cargo on `PATH`.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // These variables describe the build of this program. In an inner build, cargo would take them for changes and
-    // rebuild.
+    // These environment variables describe the build of xtask itself. If the new cargo inherited them, it would treat
+    // them as changes and rebuild everything.
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| {
             name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")

@@ -55,8 +55,8 @@ pub(crate) fn run() -> Result<ExitCode> {
 }
 
 /// Builds static programs: Rust's own libraries and glibc are linked statically. The target is given explicitly,
-/// although it is the host's target, so that the flags apply to the programs only: the compiler loads macros, and the
-/// compiler is not static.
+/// although it is the host's target, so that the flags apply to the programs only, and not to procedural macros, which
+/// the compiler, a dynamically linked program, must be able to load.
 fn build_static(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let host = cargo::host()?;
     let variable = format!(

@@ -1,8 +1,8 @@
-//! `cargo xtask`: all tasks of a contributor except editing.
+//! `cargo xtask`: commands for everything that a contributor does with the code, except editing it.
 //!
-//! Bias: the machine of a newcomer. Each command first installs the tools that the machine lacks, and shows each step
-//! and its duration. Root is requested in one place ([`root`]), with the reason. A step that cannot run on this machine
-//! is reported and counted, never silently skipped.
+//! Designed for the machine of a newcomer: each command first installs the tools that the machine lacks, and shows each
+//! step and its duration. Root is requested in one place ([`root`]), with the reason. A step that cannot run on this
+//! machine is reported and counted, never silently skipped.
 
 mod bench;
 mod build;

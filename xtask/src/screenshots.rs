@@ -1,4 +1,4 @@
-//! `cargo xtask screenshots`: takes the pictures of the live page in the README.
+//! `cargo xtask screenshots`: takes the screenshots of the live page for the README.
 //!
 //! Builds the programs, and then executes `ebb-screenshots` of the end-to-end tests.
 
@@ -13,10 +13,10 @@ use crate::{
     say, setup,
 };
 
-/// The package of the program that takes the pictures.
+/// The package of the program that takes the screenshots.
 const PACKAGE: &str = "ebb-e2e";
 
-/// The program that takes the pictures.
+/// The program that takes the screenshots.
 const PROGRAM: &str = "ebb-screenshots";
 
 pub(crate) fn run() -> Result<Infallible> {

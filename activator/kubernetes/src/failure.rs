@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     /// The status port or the probe port cannot be opened.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// The address of the port.
+        /// The address on which the activator cannot listen.
         address: SocketAddr,
         /// The operating system's error.
         source: io::Error,

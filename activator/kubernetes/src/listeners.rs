@@ -17,14 +17,14 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::slice::{Ready, Says, Service, Slice};
+use crate::slice::{ReadyAddresses, Service, Slice, SliceContent};
 
 /// Pause between attempts to listen on a port number that another program uses.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a listener accepts new connections after its port was removed from the record of ports. The kube-proxy of
-/// every node learns of a changed EndpointSlice within seconds. In this time the port number belongs to no other
-/// Service: the autoscaler does not reuse it for a minute.
+/// every node learns of a changed EndpointSlice within seconds. Meanwhile no other Service has the port number, because
+/// the autoscaler does not reuse a removed number for a minute.
 const LINGERS: Duration = Duration::from_secs(10);
 
 /// The Service port that a listener receives requests for.
@@ -36,7 +36,7 @@ pub(crate) struct Key {
 }
 
 /// A snapshot of a proxied Service port, for reports and metrics.
-pub(crate) struct Seen {
+pub(crate) struct PortSnapshot {
     pub(crate) key: Key,
     pub(crate) number: u16,
     pub(crate) in_path: bool,
@@ -52,36 +52,36 @@ pub(crate) struct Listeners {
     own: IpAddr,
     lingers: Duration,
     /// Notified when a request is queued and its pool has no pod.
-    pub(crate) wanted: Arc<Notify>,
+    pub(crate) wake_ups: Arc<Notify>,
     closing: watch::Receiver<bool>,
 }
 
 #[derive(Default)]
 struct State {
     /// The content of the EndpointSlices, by Service and slice name.
-    slices: HashMap<Service, BTreeMap<String, Says>>,
+    slices: HashMap<Service, BTreeMap<String, SliceContent>>,
     /// The Service of each slice, by the slice's namespace and name.
     of_slice: HashMap<(String, String), Service>,
     records: BTreeMap<Service, Allotment>,
-    doors: BTreeMap<Key, Door>,
+    ports: BTreeMap<Key, ProxiedPort>,
     /// Tasks of the listeners at old port numbers. Each task ends after the last request of its listener.
     leaving: Vec<JoinHandle<()>>,
     next_id: u64,
 }
 
-struct Door {
+struct ProxiedPort {
     pool: Pool,
     number: u16,
     in_path: bool,
     /// True if the port was removed from the record. This entry remains until the port's queue is empty.
     closed: bool,
-    /// True if the Service's record has no other port. The value does not change after the port is removed from the
-    /// record.
+    /// True if this is the only port in the Service's record. When the port is removed from the record, the last value
+    /// is kept.
     alone: bool,
     listening: watch::Receiver<bool>,
     close: watch::Sender<bool>,
     task: JoinHandle<()>,
-    /// The task that forwards the pool's wake-ups to [`Listeners::wanted`]. It is aborted when this entry is removed.
+    /// The task that forwards the pool's wake-ups to [`Listeners::wake_ups`]. It is aborted when this entry is removed.
     wake: JoinHandle<()>,
     pods: BTreeMap<SocketAddr, u64>,
 }
@@ -108,7 +108,7 @@ impl Listeners {
             listen,
             own,
             lingers: LINGERS,
-            wanted: Arc::default(),
+            wake_ups: Arc::default(),
             closing,
         }
     }
@@ -127,16 +127,16 @@ impl Listeners {
                 state.slices.remove(service);
             }
         }
-        let after = slice.map(|Slice { service, says }| {
+        let after = slice.map(|Slice { service, content }| {
             let slices = state.slices.entry(service.clone()).or_default();
-            slices.insert(name.to_owned(), says);
+            slices.insert(name.to_owned(), content);
             state.of_slice.insert(key, service.clone());
             service
         });
         let concerned: HashSet<_> = before.into_iter().chain(after).collect();
         for service in concerned {
             for service in state.concerned(&service) {
-                self.look(&mut state, &service);
+                self.update(&mut state, &service);
             }
         }
     }
@@ -164,35 +164,38 @@ impl Listeners {
             }
         }
         for service in changed {
-            self.look(&mut state, &service);
+            self.update(&mut state, &service);
         }
     }
 
-    /// Returns whether EndpointSlices route requests to activators although there is no record of ports. The result is
-    /// true if the autoscaler's release writes no records, or if the autoscaler has not written them yet.
+    /// Returns whether EndpointSlices route requests to activators although no activator port is recorded. This is so
+    /// if the autoscaler has not written its records yet, or if it has a version that writes none.
     pub(crate) fn lacks_record(&self) -> bool {
         let state = self.lock();
-        let leads = |says: &Says| match says {
-            Says::InPath(in_path) => !in_path.addresses.is_empty(),
-            Says::Ready(_) => false,
+        let leads = |content: &SliceContent| match content {
+            SliceContent::InPath(in_path) => !in_path.addresses.is_empty(),
+            SliceContent::Ready(_) => false,
         };
         state.records.is_empty() && state.slices.values().flat_map(BTreeMap::values).any(leads)
     }
 
     /// Returns the Service ports with an open listener, and the closed ports that still have queued requests.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn snapshot(&self) -> Vec<PortSnapshot> {
         let mut state = self.lock();
         state.sweep();
-        let listening = state.doors.iter().filter(|(_, door)| match door.closed {
-            true => door.pool.held().now > 0,
-            false => *door.listening.borrow(),
-        });
+        let listening = state
+            .ports
+            .iter()
+            .filter(|(_, proxied)| match proxied.closed {
+                true => proxied.pool.queued().now > 0,
+                false => *proxied.listening.borrow(),
+            });
         listening
-            .map(|(key, door)| Seen {
+            .map(|(key, proxied)| PortSnapshot {
                 key: key.clone(),
-                number: door.number,
-                in_path: door.in_path,
-                pool: door.pool.clone(),
+                number: proxied.number,
+                in_path: proxied.in_path,
+                pool: proxied.pool.clone(),
             })
             .collect()
     }
@@ -202,12 +205,12 @@ impl Listeners {
         let tasks: Vec<_> = {
             let mut state = self.lock();
             let leaving = std::mem::take(&mut state.leaving);
-            let doors = std::mem::take(&mut state.doors);
-            let doors = doors.into_values().map(|door| {
-                door.wake.abort();
-                door.task
+            let ports = std::mem::take(&mut state.ports);
+            let ports = ports.into_values().map(|proxied| {
+                proxied.wake.abort();
+                proxied.task
             });
-            leaving.into_iter().chain(doors).collect()
+            leaving.into_iter().chain(ports).collect()
         };
         for task in tasks {
             // An error means that the task of the listener panicked. The listener is closed in this case, too.
@@ -216,7 +219,7 @@ impl Listeners {
     }
 
     /// Updates the listeners of a Service from its record and its EndpointSlices.
-    fn look(&self, state: &mut State, service: &Service) {
+    fn update(&self, state: &mut State, service: &Service) {
         let record = state.records.get(service).cloned().unwrap_or_default();
         let in_path = state.leads_to(service, &record, self.own);
         let pods_of = Service {
@@ -225,7 +228,7 @@ impl Listeners {
         };
         let ready = state.ready(&pods_of);
         let State {
-            doors,
+            ports,
             leaving,
             next_id,
             ..
@@ -235,21 +238,21 @@ impl Listeners {
                 service: service.clone(),
                 port: port.clone(),
             };
-            match doors.get_mut(&key) {
+            match ports.get_mut(&key) {
                 None => {
-                    let door = self.open(&key, number, record.hard_limit);
-                    doors.insert(key, door);
+                    let proxied = self.open(&key, number, record.hard_limit);
+                    ports.insert(key, proxied);
                 }
-                Some(door) if door.closed || door.number != number => {
+                Some(proxied) if proxied.closed || proxied.number != number => {
                     // The new listener uses the pool of the old listener, so that the queued requests remain in the
                     // pool.
-                    door.close.send_replace(true);
-                    let listener = self.listen(&key, number, &door.pool);
-                    let before = std::mem::replace(&mut door.task, listener.task);
+                    proxied.close.send_replace(true);
+                    let listener = self.listen(&key, number, &proxied.pool);
+                    let before = std::mem::replace(&mut proxied.task, listener.task);
                     leaving.push(before);
-                    door.close = listener.close;
-                    door.listening = listener.listening;
-                    (door.number, door.closed) = (number, false);
+                    proxied.close = listener.close;
+                    proxied.listening = listener.listening;
+                    (proxied.number, proxied.closed) = (number, false);
                 }
                 Some(_) => {}
             }
@@ -258,38 +261,38 @@ impl Listeners {
             service: service.clone(),
             port: String::new(),
         };
-        let its = doors.range_mut(first..);
-        for (key, door) in its.take_while(|(key, _)| key.service == *service) {
-            if !record.ports.contains_key(&key.port) && !door.closed {
+        let its = ports.range_mut(first..);
+        for (key, proxied) in its.take_while(|(key, _)| key.service == *service) {
+            if !record.ports.contains_key(&key.port) && !proxied.closed {
                 info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port,
-                    number = door.number, "proxied Service port closed");
-                door.close.send_replace(true);
-                door.closed = true;
+                    number = proxied.number, "proxied Service port closed");
+                proxied.close.send_replace(true);
+                proxied.closed = true;
             }
-            door.in_path = in_path && !door.closed;
-            if !door.closed {
-                door.alone = record.ports.len() == 1;
-                door.pool.set_hard_limit(record.hard_limit);
+            proxied.in_path = in_path && !proxied.closed;
+            if !proxied.closed {
+                proxied.alone = record.ports.len() == 1;
+                proxied.pool.set_hard_limit(record.hard_limit);
             }
             let at_port = ready.get(&key.port);
             // If the Service had one port before and its pods have one port now, the port was probably renamed. The
             // requests that are queued under the old name are then sent to the pods of the new name.
-            let renamed = (door.closed && door.alone && ready.len() == 1)
+            let renamed = (proxied.closed && proxied.alone && ready.len() == 1)
                 .then(|| ready.values().next())
                 .flatten();
-            door.follow(at_port.or(renamed), next_id);
+            proxied.update_pods(at_port.or(renamed), next_id);
         }
     }
 
-    fn open(&self, key: &Key, number: u16, hard_limit: u32) -> Door {
+    fn open(&self, key: &Key, number: u16, hard_limit: u32) -> ProxiedPort {
         let pool = Pool::new(Limits {
             hard_limit,
             memory: self.limits.memory.of(&key.service.namespace),
             ..self.limits.clone()
         });
-        let wake = tokio::spawn(wake(pool.clone(), Arc::clone(&self.wanted)));
+        let wake = tokio::spawn(wake(pool.clone(), Arc::clone(&self.wake_ups)));
         let listener = self.listen(key, number, &pool);
-        Door {
+        ProxiedPort {
             pool,
             number,
             in_path: false,
@@ -304,18 +307,18 @@ impl Listeners {
     }
 
     fn listen(&self, key: &Key, number: u16, pool: &Pool) -> Listener {
-        let (close, told) = watch::channel(false);
+        let (close, closes) = watch::channel(false);
         let (listens, listening) = watch::channel(false);
         let address = SocketAddr::new(self.listen, number);
-        let told = Told {
-            close: told,
+        let conditions = CloseConditions {
+            close: closes,
             lingers: self.lingers,
             closing: self.closing.clone(),
         };
-        let at_door = stand(address, pool.clone(), listens, told);
+        let listening_task = listen_and_serve(address, pool.clone(), listens, conditions);
         let key = key.clone();
         let task = tokio::spawn(async move {
-            at_door.await;
+            listening_task.await;
             info!(namespace = %key.service.namespace, service = %key.service.name, port = %key.port, number, "proxied Service port has no queued request left");
         });
         Listener {
@@ -330,11 +333,16 @@ impl Listeners {
     }
 }
 
-/// Listens on `address` as soon as the port number is free. After `told.close`, the listener accepts connections for
-/// `told.lingers`, and then serves the queued requests until the queue is empty. After `told.closing`, it accepts no
-/// more connections.
-async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, told: Told) {
-    let mut shutdown = std::pin::pin!(is_so(told.closing.clone()));
+/// Listens on `address` as soon as the port number is free. When `conditions.close` becomes true, the listener accepts
+/// connections for the time `conditions.lingers`, and then serves the queued requests until the queue is empty. When
+/// `conditions.closing` becomes true, it accepts no more connections.
+async fn listen_and_serve(
+    address: SocketAddr,
+    pool: Pool,
+    listens: watch::Sender<bool>,
+    conditions: CloseConditions,
+) {
+    let mut shutdown = std::pin::pin!(is_so(conditions.closing.clone()));
     let mut said = false;
     loop {
         let error = match TcpListener::bind(address).await {
@@ -342,8 +350,8 @@ async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, to
                 info!(%address, "listening");
                 listens.send_replace(true);
                 let closed = async {
-                    is_so(told.close.clone()).await;
-                    tokio::time::sleep(told.lingers).await;
+                    is_so(conditions.close.clone()).await;
+                    tokio::time::sleep(conditions.lingers).await;
                 };
                 match serve_until(listener, pool.clone(), closed, shutdown.as_mut()).await {
                     Ok(()) => return,
@@ -358,14 +366,14 @@ async fn stand(address: SocketAddr, pool: Pool, listens: watch::Sender<bool>, to
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
-            () = is_so(told.close.clone()) => return,
+            () = is_so(conditions.close.clone()) => return,
             () = shutdown.as_mut() => return,
         }
     }
 }
 
 /// The conditions under which a listener closes.
-struct Told {
+struct CloseConditions {
     /// True when the port was removed from the record or got another number.
     close: watch::Receiver<bool>,
     /// How long the listener accepts connections after `close`.
@@ -375,16 +383,17 @@ struct Told {
 }
 
 /// Resolves when the channel's value is true, or when its sender is dropped.
-async fn is_so(mut told: watch::Receiver<bool>) {
-    let _gone = told.wait_for(|told| *told).await;
+async fn is_so(mut state: watch::Receiver<bool>) {
+    let _gone = state.wait_for(|is_so| *is_so).await;
 }
 
-/// Forwards the wake-ups of a pool to `wanted`, forever. After each wake-up it pauses for the length of a burst,
-/// because the reports of the burst include all requests that are queued during the pause.
-async fn wake(pool: Pool, wanted: Arc<Notify>) {
+/// Notifies `wake_ups` each time requests are queued in a pool that has no pod, forever. A notification starts a burst
+/// of reports. After it, this function pauses until the burst ends, because the reports of the burst include all
+/// requests that are queued during the pause.
+async fn wake(pool: Pool, wake_ups: Arc<Notify>) {
     loop {
-        pool.wanted().await;
-        wanted.notify_one();
+        pool.wake_up().await;
+        wake_ups.notify_one();
         tokio::time::sleep(burst::LASTS).await;
     }
 }
@@ -393,10 +402,10 @@ impl State {
     /// Removes the entries of closed listeners whose tasks have ended, because no request is left.
     fn sweep(&mut self) {
         self.leaving.retain(|task| !task.is_finished());
-        self.doors.retain(|_, door| {
-            let stays = !door.closed || !door.task.is_finished();
+        self.ports.retain(|_, proxied| {
+            let stays = !proxied.closed || !proxied.task.is_finished();
             if !stays {
-                door.wake.abort();
+                proxied.wake.abort();
             }
             stays
         });
@@ -428,24 +437,24 @@ impl State {
     /// Returns whether the slice that Ebb writes for a Service routes requests to the address `own`.
     fn leads_to(&self, service: &Service, record: &Allotment, own: IpAddr) -> bool {
         let slices = self.slices.get(service).into_iter().flatten();
-        slices.into_iter().any(|(_, says)| match says {
-            Says::InPath(in_path) => {
+        slices.into_iter().any(|(_, content)| match content {
+            SliceContent::InPath(in_path) => {
                 in_path.service_uid == record.service_uid && in_path.addresses.contains(&own)
             }
-            Says::Ready(_) => false,
+            SliceContent::Ready(_) => false,
         })
     }
 
     /// Returns the ready addresses of a Service, by port name.
-    fn ready(&self, service: &Service) -> BTreeMap<String, Ready> {
-        let mut all: BTreeMap<String, Ready> = BTreeMap::new();
-        for says in self
+    fn ready(&self, service: &Service) -> BTreeMap<String, ReadyAddresses> {
+        let mut all: BTreeMap<String, ReadyAddresses> = BTreeMap::new();
+        for content in self
             .slices
             .get(service)
             .into_iter()
             .flat_map(BTreeMap::values)
         {
-            let Says::Ready(ports) = says else {
+            let SliceContent::Ready(ports) = content else {
                 continue;
             };
             for (name, ready) in ports {
@@ -458,9 +467,9 @@ impl State {
     }
 }
 
-impl Door {
+impl ProxiedPort {
     /// Updates the pool, so that it has exactly the ready pods.
-    fn follow(&mut self, ready: Option<&Ready>, next_id: &mut u64) {
+    fn update_pods(&mut self, ready: Option<&ReadyAddresses>, next_id: &mut u64) {
         let addresses = ready.map_or(&[][..], |ready| &ready.addresses);
         let pool = &self.pool;
         self.pods.retain(|address, id| {

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::listeners::{Listeners, Seen};
+use crate::listeners::{Listeners, PortSnapshot};
 
 /// All metrics of the activator.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Metrics {
         let sending = Sending::registered(
             &mut registry,
             "reported_ports",
-            "Proxied Service ports in reports, by outcome at the autoscaler",
+            "Proxied Service ports in reports, by the outcome that the autoscaler returned for them",
         );
         Self { registry, sending }
     }
@@ -78,14 +78,14 @@ impl fmt::Debug for Figures {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Door {
+struct PortLabels {
     namespace: String,
     service: String,
     port: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Refused {
+struct RefusalLabels {
     namespace: String,
     service: String,
     port: String,
@@ -93,63 +93,63 @@ struct Refused {
 }
 
 /// Name, help text and value of a metric.
-type Figure = (&'static str, &'static str, fn(&Seen) -> f64);
+type Figure = (&'static str, &'static str, fn(&PortSnapshot) -> f64);
 
 const GAUGES: &[Figure] = &[
-    ("queued_requests", "Requests that are queued", |seen| {
-        seen.pool.held().now as f64
+    ("queued_requests", "Requests that are queued", |port| {
+        port.pool.queued().now as f64
     }),
-    ("requests_in_flight", "Requests in flight at pods", |seen| {
-        seen.pool.all_in_flight() as f64
+    ("requests_in_flight", "Requests in flight at pods", |port| {
+        port.pool.all_in_flight() as f64
     }),
     (
         "in_path",
         "1 if the EndpointSlice of the Service names this activator",
-        |seen| f64::from(u8::from(seen.in_path)),
+        |port| f64::from(u8::from(port.in_path)),
     ),
 ];
 
 const COUNTERS: &[Figure] = &[
-    ("queued", "Requests that were queued", |seen| {
-        seen.pool.held().total as f64
+    ("queued", "Requests that were queued", |port| {
+        port.pool.queued().total as f64
     }),
     (
         "queued_seconds",
         "Sum of the times that requests were queued",
-        |seen| seen.pool.held().integral.as_secs_f64(),
+        |port| port.pool.queued().integral.as_secs_f64(),
     ),
-    ("answered", "Requests that pods answered", |seen| {
-        seen.pool.counts().answered as f64
+    ("answered", "Requests that pods answered", |port| {
+        port.pool.counts().answered as f64
     }),
     (
         "retried",
         "Requests that were sent again, because the connection ended without an answer",
-        |seen| seen.pool.counts().resent as f64,
+        |port| port.pool.counts().resent as f64,
     ),
 ];
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let listeners = self.0.seen();
+        let listeners = self.0.snapshot();
         let labels: Vec<_> = listeners.iter().map(labels).collect();
         for (name, help, value) in GAUGES {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (seen, labels) in listeners.iter().zip(&labels) {
-                metric.encode_family(labels)?.encode_gauge(&value(seen))?;
+            for (port, labels) in listeners.iter().zip(&labels) {
+                metric.encode_family(labels)?.encode_gauge(&value(port))?;
             }
         }
         for (name, help, value) in COUNTERS {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (seen, labels) in listeners.iter().zip(&labels) {
+            for (port, labels) in listeners.iter().zip(&labels) {
                 let mut family = metric.encode_family(labels)?;
-                family.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
+                family.encode_counter::<NoLabelSet, _, u64>(&value(port), None)?;
             }
         }
         let help = "Time that the first request of a cold start was queued, until there was a pod";
         let kind = MetricType::Histogram;
         let mut metric = encoder.encode_descriptor("cold_start_seconds", help, None, kind)?;
-        for (seen, labels) in listeners.iter().zip(&labels) {
-            let cold = seen.pool.cold_starts();
+        for (port, labels) in listeners.iter().zip(&labels) {
+            let cold = port.pool.cold_starts();
             let buckets: Vec<_> = cold.buckets().collect();
             let (sum, count) = (cold.time.as_secs_f64(), cold.count);
             metric
@@ -158,20 +158,20 @@ impl Collector for Figures {
         }
         let help = "Requests that the activator refused, by reason";
         let mut metric = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
-        for (seen, labels) in listeners.iter().zip(&labels) {
+        for (snapshot, labels) in listeners.iter().zip(&labels) {
             for &reason in Reason::ALL {
-                let Door {
+                let PortLabels {
                     namespace,
                     service,
                     port,
                 } = labels.clone();
-                let labels = Refused {
+                let labels = RefusalLabels {
                     namespace,
                     service,
                     port,
                     reason: reason.label().to_owned(),
                 };
-                let count = seen.pool.counts().refused(reason) as f64;
+                let count = snapshot.pool.counts().refused(reason) as f64;
                 let mut family = metric.encode_family(&labels)?;
                 family.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
@@ -180,10 +180,10 @@ impl Collector for Figures {
     }
 }
 
-fn labels(seen: &Seen) -> Door {
-    Door {
-        namespace: seen.key.service.namespace.clone(),
-        service: seen.key.service.name.clone(),
-        port: seen.key.port.clone(),
+fn labels(port: &PortSnapshot) -> PortLabels {
+    PortLabels {
+        namespace: port.key.service.namespace.clone(),
+        service: port.key.service.name.clone(),
+        port: port.key.port.clone(),
     }
 }

@@ -92,7 +92,8 @@ impl Options {
             .map_or_else(Budget::of_this_process, Budget::new)
     }
 
-    /// Returns the limits of a Service port. Each listener replaces `memory` by the account of its namespace.
+    /// Returns the limits of a Service port. `memory` is the whole budget here; each listener replaces it by the memory
+    /// account of its namespace.
     pub(crate) fn limits(&self, budget: &Budget) -> Limits {
         Limits {
             max_queued: self.max_queued as usize,

@@ -18,7 +18,7 @@ use crate::{listeners::Listeners, status::Status};
 /// recorded. The autoscaler must become leader and write the record in this time. 60 s are enough: the autoscaler's
 /// Lease lasts 15 s, and a Deployment replaces two replicas in about 30 s.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
-/// Interval of checking whether a record of ports exists.
+/// How often a new activator checks whether a record of ports exists.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits until all EndpointSlices and all records of ports have been listed. If no record exists, waits up to

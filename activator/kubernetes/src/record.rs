@@ -17,7 +17,8 @@ use tracing::{info, warn};
 
 use crate::listeners::Listeners;
 
-/// Passes all records in `namespace` to `listeners`. `listed` becomes true after the first complete list.
+/// Passes all records of ports in `namespace` to `listeners`, without end. Sets `listed` to true after the first
+/// complete list.
 pub(crate) async fn run(
     client: Client,
     namespace: String,
@@ -33,7 +34,7 @@ pub(crate) async fn run(
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => list = BTreeSet::new(),
-            Ok(Event::InitApply(map)) => list.extend(tell(&listeners, &map)),
+            Ok(Event::InitApply(map)) => list.extend(update(&listeners, &map)),
             Ok(Event::InitDone) => {
                 for gone in known.difference(&list) {
                     listeners.record(gone, BTreeMap::new());
@@ -41,7 +42,7 @@ pub(crate) async fn run(
                 known = std::mem::take(&mut list);
                 listed.send_replace(true);
             }
-            Ok(Event::Apply(map)) => known.extend(tell(&listeners, &map)),
+            Ok(Event::Apply(map)) => known.extend(update(&listeners, &map)),
             Ok(Event::Delete(map)) => {
                 if let Some(of) = allotments::namespace(&map.name_any()) {
                     listeners.record(of, BTreeMap::new());
@@ -62,7 +63,7 @@ pub(crate) async fn run(
 }
 
 /// Passes one record to `listeners`. Returns the namespace that the record is for.
-fn tell(listeners: &Listeners, map: &ConfigMap) -> Option<String> {
+fn update(listeners: &Listeners, map: &ConfigMap) -> Option<String> {
     let name = map.name_any();
     let Some(of) = allotments::namespace(&name) else {
         warn!(%name, "a ConfigMap with the label of an activator port record has no valid name; ignored");

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::error;
 
-use crate::listeners::{Listeners, Seen};
+use crate::listeners::{Listeners, PortSnapshot};
 
 /// The interval between reports. The agents use the same interval.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,28 +49,28 @@ impl Sender {
             boot: self.boot.clone(),
             leaving,
             ports: listeners
-                .seen()
+                .snapshot()
                 .iter()
-                .map(|seen| self.door(seen))
+                .map(|port| self.port_report(port))
                 .collect(),
         }
     }
 
-    fn door(&self, seen: &Seen) -> PortReport {
-        let (held, counts) = (seen.pool.held(), seen.pool.counts());
+    fn port_report(&self, port: &PortSnapshot) -> PortReport {
+        let (queued, counts) = (port.pool.queued(), port.pool.counts());
         PortReport {
-            namespace: seen.key.service.namespace.clone(),
-            service: seen.key.service.name.clone(),
-            port: seen.key.port.clone(),
-            number: seen.number,
-            in_path: seen.in_path,
+            namespace: port.key.service.namespace.clone(),
+            service: port.key.service.name.clone(),
+            port: port.key.port.clone(),
+            number: port.number,
+            in_path: port.in_path,
             since: self.since,
             at: monotonic(),
             // The integral wraps after 2^64 ns, as the report's contract specifies.
-            queued_integral: held.integral.as_nanos() as u64,
-            queued: held.now,
-            queued_ever: held.total,
-            in_flight: seen.pool.all_in_flight() as u64,
+            queued_integral: queued.integral.as_nanos() as u64,
+            queued: queued.now,
+            queued_ever: queued.total,
+            in_flight: port.pool.all_in_flight() as u64,
             answered: counts.answered,
         }
     }
@@ -115,7 +115,7 @@ pub(crate) async fn run(
         tokio::select! {
             _ = tick.tick() => {}
             Ok(()) = leaving.changed() => {}
-            () = listeners.wanted.notified() => {
+            () = listeners.wake_ups.notified() => {
                 burst_ends = Instant::now() + burst::LASTS;
                 sleep_until(written + LEAST).await;
             }
@@ -139,7 +139,7 @@ mod tests {
         let (out, mut reports) = watch::channel(Bytes::new());
         let here = IpAddr::from(Ipv4Addr::LOCALHOST);
         let listeners = Listeners::new(Limits::default(), here, here, closing);
-        let wanted = listeners.wanted.clone();
+        let wake_ups = listeners.wake_ups.clone();
         let sender = Sender {
             activator: "a".to_owned(),
             address: "127.0.0.1".to_owned(),
@@ -147,8 +147,8 @@ mod tests {
             since: 0,
         };
         let reporting = tokio::spawn(run(sender, listeners, leaving, out));
-        // The test runs from 500 ms to 950 ms, between two reports of the interval of 1 s. So it receives only reports
-        // of the burst.
+        // The test runs from 500 ms to 950 ms: between two regular reports, which are written once a second. So it
+        // receives only the additional reports of a burst.
         sleep_until(Instant::now() + Duration::from_millis(500)).await;
         reports.mark_unchanged();
         let begun = Instant::now();
@@ -156,7 +156,7 @@ mod tests {
         let wakings = tokio::spawn(async move {
             for ms in [0, 70, 71] {
                 sleep_until(after(ms)).await;
-                wanted.notify_one();
+                wake_ups.notify_one();
             }
         });
         let mut told = Vec::new();

@@ -23,15 +23,15 @@ pub(crate) struct Service {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) service: Service,
-    pub(crate) says: Says,
+    pub(crate) content: SliceContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Says {
+pub(crate) enum SliceContent {
     /// The activators in the request path, from a slice with the name and the labels of Ebb's slices.
     InPath(InPath),
     /// The ready addresses by port name, from a slice that Ebb did not write.
-    Ready(BTreeMap<String, Ready>),
+    Ready(BTreeMap<String, ReadyAddresses>),
 }
 
 /// The activators in the request path, according to a slice with the name and the labels of Ebb's slices.
@@ -44,7 +44,7 @@ pub(crate) struct InPath {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ready {
+pub(crate) struct ReadyAddresses {
     pub(crate) protocol: Protocol,
     pub(crate) addresses: Vec<SocketAddr>,
 }
@@ -63,18 +63,18 @@ pub(crate) fn read(slice: &EndpointSlice) -> Option<Slice> {
         .get(slices::MANAGED_BY)
         .is_some_and(|by| by == slices::MANAGER);
     let ports = slice.ports.iter().flatten().filter(|port| is_tcp(port));
-    let says = if ours {
+    let content = if ours {
         let name = slice.metadata.name.as_deref()?;
         // A slice with another name was not written by Ebb, so it is not used.
         slices::service(name).filter(|of| *of == service.name)?;
-        Says::InPath(in_path(slice))
+        SliceContent::InPath(in_path(slice))
     } else {
         let addresses: Vec<_> = ready(slice).collect();
         let on = |number: u16| addresses.iter().map(move |&ip| SocketAddr::new(ip, number));
-        Says::Ready(
+        SliceContent::Ready(
             ports
                 .filter_map(|port| {
-                    let ready = Ready {
+                    let ready = ReadyAddresses {
                         protocol: protocol(port.app_protocol.as_deref())?,
                         addresses: on(number(port)?).collect(),
                     };
@@ -83,7 +83,7 @@ pub(crate) fn read(slice: &EndpointSlice) -> Option<Slice> {
                 .collect(),
         )
     };
-    Some(Slice { service, says })
+    Some(Slice { service, content })
 }
 
 fn in_path(slice: &EndpointSlice) -> InPath {
@@ -164,7 +164,7 @@ mod tests {
         }));
         let slice = slice.expect("it is of a Service");
         assert_eq!(slice.service, web());
-        let Says::Ready(ports) = slice.says else {
+        let SliceContent::Ready(ports) = slice.content else {
             panic!("it is not ours");
         };
         assert_eq!(ports.keys().collect::<Vec<_>>(), ["grpc", "http"]);
@@ -197,7 +197,7 @@ mod tests {
         };
         let ours = Slice {
             service: web(),
-            says: Says::InPath(in_path),
+            content: SliceContent::InPath(in_path),
         };
         assert_eq!(claims("web-ebb", "web"), Some(ours));
         assert_eq!(
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(
             claims("web-ebb", "other"),
             None,
-            "the name is that of another Service's slice"
+            "the slice has the name of another Service's slice"
         );
     }
 

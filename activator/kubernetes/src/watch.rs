@@ -20,7 +20,7 @@ use crate::slice;
 /// page has at most about 10 MB.
 const PAGE: u32 = 200;
 
-/// Passes all slices to `listeners`. `listed` becomes true after the first complete list.
+/// Passes all EndpointSlices to `listeners`, without end. Sets `listed` to true after the first complete list.
 pub(crate) async fn run(client: Client, listeners: Listeners, listed: watch::Sender<bool>) {
     let api: Api<EndpointSlice> = Api::all(client);
     let config = watcher::Config::default().page_size(PAGE);
@@ -32,7 +32,7 @@ pub(crate) async fn run(client: Client, listeners: Listeners, listed: watch::Sen
         match event {
             Ok(Event::Init) => list = HashSet::new(),
             Ok(Event::InitApply(slice)) => {
-                list.insert(tell(&listeners, &slice));
+                list.insert(update(&listeners, &slice));
             }
             Ok(Event::InitDone) => {
                 for gone in known.difference(&list) {
@@ -42,7 +42,7 @@ pub(crate) async fn run(client: Client, listeners: Listeners, listed: watch::Sen
                 listed.send_replace(true);
             }
             Ok(Event::Apply(slice)) => {
-                known.insert(tell(&listeners, &slice));
+                known.insert(update(&listeners, &slice));
             }
             Ok(Event::Delete(slice)) => {
                 let id = id(&slice);
@@ -68,7 +68,7 @@ fn id(slice: &EndpointSlice) -> Id {
     (slice.namespace().unwrap_or_default(), slice.name_any())
 }
 
-fn tell(listeners: &Listeners, object: &EndpointSlice) -> Id {
+fn update(listeners: &Listeners, object: &EndpointSlice) -> Id {
     let id = id(object);
     listeners.slice(&id.0, &id.1, slice::read(object));
     id

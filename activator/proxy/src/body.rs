@@ -43,7 +43,8 @@ impl Exchange {
 
 impl Answer {
     pub(crate) fn from_backend(body: Incoming, mut exchange: Exchange) -> Self {
-        // hyper does not poll a body that is already at its end, so `poll_frame` would never release the connection.
+        // The connection to the backend is released here if the body is empty: hyper does not poll such a body, so
+        // `poll_frame` would never release the connection.
         if body.is_end_stream() {
             exchange.finish();
         }

@@ -44,15 +44,15 @@ reasons! {
     BrokeOff => "backend-broke-off",
 }
 
-/// The atomic counters of a pool. [`Tally::read`] returns their values as [`Counts`].
+/// The atomic counters of a pool. [`Counters::read`] returns their values as [`Counts`].
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     answered: AtomicU64,
     resent: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
 }
 
-impl Tally {
+impl Counters {
     /// Counts a response of a backend.
     pub(crate) fn answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);

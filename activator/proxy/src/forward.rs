@@ -4,17 +4,17 @@ use hyper::body::{Body, Incoming};
 use hyper::header::UPGRADE;
 use hyper::{Request, Response, StatusCode, Version};
 
-use crate::backend::Wish;
+use crate::backend::ClientProtocol;
 use crate::body::{Answer, Exchange};
 use crate::budget;
 use crate::guard::Flaw;
 use crate::headers::{prepare_request, prepare_response};
-use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
+use crate::replayable_body::ReplayableBody;
 use crate::send::{acquire, send};
 use crate::session::Session;
 use crate::tunnel::Tunnel;
-use crate::unread::Unread;
+use crate::unread::UnreadBytes;
 
 /// Answers one request with a backend's response or with a refusal.
 pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Response<Answer> {
@@ -29,12 +29,12 @@ pub(crate) async fn forward(session: &Session, request: Request<Incoming>) -> Re
     };
     let response = match result {
         Ok(response) => {
-            session.pool.tally().answered();
+            session.pool.counters().answered();
             response
         }
         Err(refusal) => {
             tracing::debug!(%refusal, "refused");
-            session.pool.tally().refused(refusal.reason());
+            session.pool.counters().refused(refusal.reason());
             refusal.into_response(version)
         }
     };
@@ -49,28 +49,33 @@ async fn pass_on(
     session: &Session,
     mut request: Request<Incoming>,
 ) -> Result<Response<Answer>, Refusal> {
-    let wish = if request.version() == Version::HTTP_2 {
-        Wish::Http2
+    let client_protocol = if request.version() == Version::HTTP_2 {
+        ClientProtocol::Http2
     } else {
-        Wish::Http1
+        ClientProtocol::Http1
     };
     let has_body = !request.body().is_end_stream();
     let unread = session
         .unread
         .as_ref()
         .filter(|_| has_body)
-        .map(Unread::begin);
+        .map(UnreadBytes::begin);
     // The memory of the request is charged to the namespace's account until the response arrives.
     let memory = session.pool.limits().memory.take(budget::request(&request));
     let _memory = memory.ok_or(Refusal::BytesFull)?;
     let upgrades = prepare_request(&mut request, &session.client)?;
     let client_upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
-    let wish = if upgrades { Wish::Upgrade } else { wish };
-    let mut place = None;
-    let permit = acquire(session, has_body, &mut place).await?;
+    let client_protocol = if upgrades {
+        ClientProtocol::Upgrade
+    } else {
+        client_protocol
+    };
+    let mut position = None;
+    let permit = acquire(session, has_body, &mut position).await?;
     // `send` is boxed to keep the future of a queued request small: ten thousand requests may be queued.
-    let request = request.map(|body| Outgoing::new(body, unread));
-    let (mut response, exchange) = Box::pin(send(session, request, wish, permit, place)).await?;
+    let request = request.map(|body| ReplayableBody::new(body, unread));
+    let (mut response, exchange) =
+        Box::pin(send(session, request, client_protocol, permit, position)).await?;
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch(session, response, client_upgrade, exchange);

@@ -21,17 +21,17 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let pool = Pool::new(Limits::default());
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! let door = tokio::spawn(serve(listener, pool.clone(), async {
+//! let server = tokio::spawn(serve(listener, pool.clone(), async {
 //!     let _ = tokio::signal::ctrl_c().await;
 //! }));
 //!
-//! pool.wanted().await; // a request is queued, and there is no backend
+//! pool.wake_up().await; // a request is queued, and there is no backend
 //! let address = start_a_replica().await; // ready: it accepts connections
 //! pool.add(1, address); // queued requests go to it at once
 //!
 //! pool.remove(1); // no new requests
 //! pool.drained(1).await; // its requests are answered: it can be stopped
-//! door.await??;
+//! server.await??;
 //! # Ok(())
 //! # }
 //! ```
@@ -46,23 +46,23 @@ mod guard;
 mod headers;
 mod limits;
 mod memory;
-mod outgoing;
 mod pool;
 mod protocol;
 mod refusal;
+mod reject;
+mod replayable_body;
 mod runtime;
 mod send;
 mod serve;
 mod session;
 mod socket;
 mod tunnel;
-mod turned_away;
 mod unread;
 
 pub use budget::{Account, Budget};
 pub use counts::{Counts, Reason};
 pub use limits::Limits;
-pub use pool::{ColdStarts, Held, Pool};
+pub use pool::{ColdStarts, Pool, QueueState};
 pub use protocol::Protocol;
 pub use runtime::runtime;
 pub use serve::{ServeError, serve, serve_until};

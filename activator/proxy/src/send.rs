@@ -14,13 +14,13 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 
-use crate::backend::{ConnectError, Connection, Wish};
+use crate::backend::{ClientProtocol, ConnectError, Connection};
 use crate::body::Exchange;
 use crate::budget::Account;
 use crate::headers::{for_http1, for_http2};
-use crate::outgoing::{Outgoing, Returns};
-use crate::pool::{Permit, Place};
+use crate::pool::{Permit, QueuePosition};
 use crate::refusal::Refusal;
+use crate::replayable_body::{ReplayableBody, ReturnedBody};
 use crate::session::Session;
 
 /// Maximum number of times that a request is sent. A backend that refuses this many streams has no room.
@@ -29,10 +29,10 @@ const MOST_TRIES: u32 = 4;
 /// Sends a request to the backend of `permit` and waits for the response. If that fails, tries other backends.
 pub(crate) async fn send(
     session: &Session,
-    mut request: Request<Outgoing>,
-    wish: Wish,
+    mut request: Request<ReplayableBody>,
+    client_protocol: ClientProtocol,
     permit: Permit,
-    mut place: Option<Place>,
+    mut position: Option<QueuePosition>,
 ) -> Result<(Response<Incoming>, Exchange), Refusal> {
     let mut only_new = false;
     let mut tries = 1;
@@ -40,9 +40,9 @@ pub(crate) async fn send(
     loop {
         let mut permit = match first.take() {
             Some(permit) => permit,
-            None => acquire(session, !request.body().is_end_stream(), &mut place).await?,
+            None => acquire(session, !request.body().is_end_stream(), &mut position).await?,
         };
-        let (mut connection, is_new) = match connect(&permit, wish, only_new).await {
+        let (mut connection, is_new) = match connect(&permit, client_protocol, only_new).await {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::debug!(backend = permit.backend().id(), %error, "takes no connection");
@@ -59,7 +59,7 @@ pub(crate) async fn send(
         let may_go_again =
             tries < MOST_TRIES && (!is_new || matches!(connection, Connection::Http2(_)));
         let memory = &session.pool.limits().memory;
-        let spare_copy = may_go_again.then(|| Copy::of(&mut request, memory));
+        let spare_copy = may_go_again.then(|| RequestCopy::of(&mut request, memory));
         let mark = connection.mark();
         if !is_new {
             permit.opened();
@@ -97,7 +97,7 @@ pub(crate) async fn send(
         // The failed connection still holds the request's body. The drop of the connection returns the body.
         drop(connection);
         request = copy.whole().await.ok_or(Refusal::BrokeOff)?;
-        session.pool.tally().resent();
+        session.pool.counters().resent();
         only_new = true;
         tries += 1;
     }
@@ -107,9 +107,9 @@ pub(crate) async fn send(
 /// backend).
 async fn try_send(
     connection: &mut Connection,
-    request: Request<Outgoing>,
+    request: Request<ReplayableBody>,
     permit: &mut Permit,
-) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+) -> Result<Response<Incoming>, TrySendError<Request<ReplayableBody>>> {
     if !permit.is_opening() {
         return connection.try_send(request).await;
     }
@@ -127,11 +127,11 @@ async fn try_send(
 
 async fn connect(
     permit: &Permit,
-    wish: Wish,
+    client_protocol: ClientProtocol,
     only_new: bool,
 ) -> Result<(Connection, bool), ConnectError> {
     let backend = permit.backend();
-    let http2 = backend.wants_http2(wish).await?;
+    let http2 = backend.wants_http2(client_protocol).await?;
     backend.connection(http2, only_new).await
 }
 
@@ -142,35 +142,35 @@ async fn connect(
 pub(crate) async fn acquire(
     session: &Session,
     unread: bool,
-    place: &mut Option<Place>,
+    position: &mut Option<QueuePosition>,
 ) -> Result<Permit, Refusal> {
     if let Some(permit) = session.pool.take() {
         return Ok(permit);
     }
     tokio::select! {
         biased;
-        permit = session.pool.wait(place) => permit,
+        permit = session.pool.wait(position) => permit,
         () = session.stopping() => Err(Refusal::Stopping),
         () = session.socket.gone(), if unread => Err(Refusal::BodyBrokeOff),
     }
 }
 
-/// A copy of a request, kept because the request may have to be sent again.
-struct Copy {
+/// A copy of a client's request, kept because the proxy may have to send the request again.
+struct RequestCopy {
     head: Request<()>,
     /// Receives the body back after a failed attempt to send the request. `None` if the request has no body.
-    body: Option<Returns>,
+    body: Option<ReturnedBody>,
 }
 
-impl Copy {
-    fn of(request: &mut Request<Outgoing>, memory: &Account) -> Self {
+impl RequestCopy {
+    fn of(request: &mut Request<ReplayableBody>, memory: &Account) -> Self {
         let mut head = Request::new(());
         *head.method_mut() = request.method().clone();
         *head.uri_mut() = request.uri().clone();
         *head.version_mut() = request.version();
         *head.headers_mut() = request.headers().clone();
         let has_body = !request.body().is_end_stream();
-        Copy {
+        RequestCopy {
             head,
             body: has_body.then(|| request.body_mut().keep(memory)),
         }
@@ -181,11 +181,11 @@ impl Copy {
         self.head.method().is_safe() && self.body.is_none()
     }
 
-    /// Returns the original request, or `None` if more bytes of its body were sent than are kept.
-    async fn whole(self) -> Option<Request<Outgoing>> {
+    /// Returns the original request, to send it again. `None` if more bytes of its body were sent than the proxy keeps.
+    async fn whole(self) -> Option<Request<ReplayableBody>> {
         let body = match self.body {
-            Some(returns) => returns.body().await?,
-            None => Outgoing::none(),
+            Some(returned) => returned.body().await?,
+            None => ReplayableBody::none(),
         };
         Some(self.head.map(|()| body))
     }

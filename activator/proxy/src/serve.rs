@@ -85,7 +85,7 @@ pub async fn serve_until(
             () = shutdown.as_mut() => break,
             () = closed.as_mut(), if listener.is_some() => listener = None,
             () = tokio::time::sleep(EMPTY_AGAIN), if listener.is_none() => {
-                if pool.held().now == 0 {
+                if pool.queued().now == 0 {
                     break;
                 }
             }

@@ -22,10 +22,10 @@ use crate::headers::Client;
 use crate::limits::Limits;
 use crate::pool::Pool;
 use crate::protocol::begins_as_http2;
+use crate::reject::reject_connection;
 use crate::socket::Socket;
 use crate::tunnel::Tunnel;
-use crate::turned_away::turn_away;
-use crate::unread::{Followed, Unread};
+use crate::unread::{CountingReader, UnreadBytes};
 
 /// The minimum size of hyper's buffer, in bytes.
 const SMALLEST_BUFFER: usize = 8 * 1024;
@@ -50,9 +50,9 @@ pub(crate) struct Session {
     pub(crate) socket: Socket,
     /// The client, as it is reported to the backends.
     pub(crate) client: Client,
-    pub(crate) guard: Arc<guard::Shared>,
-    /// The unread bytes of request bodies. HTTP/2 only.
-    pub(crate) unread: Option<Unread>,
+    pub(crate) guard: Arc<guard::GuardState>,
+    /// Counts the bytes of request bodies that have arrived and are not read yet. HTTP/2 only.
+    pub(crate) unread: Option<UnreadBytes>,
     /// Number of requests on this connection. HTTP/1 only.
     requests: AtomicU64,
     stopping: watch::Receiver<bool>,
@@ -66,7 +66,8 @@ impl Session {
     }
 
     /// Counts the request, and returns the reason if it must not be forwarded. Must be called exactly once for each
-    /// request, because the guard identifies a refused request by its number.
+    /// request, because the check of the client's bytes (`guard`) identifies a refused request by its number on the
+    /// connection.
     pub(crate) fn refusal(&self) -> Option<Flaw> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         self.guard.refusal(number)
@@ -85,7 +86,7 @@ impl Session {
     }
 
     fn count(&self, reason: Reason) {
-        self.pool.tally().refused(reason);
+        self.pool.counters().refused(reason);
     }
 }
 
@@ -142,7 +143,7 @@ pub(crate) async fn run(
     }
     let limit = pool.limits().header_timeout;
     let Some(memory) = pool.limits().memory.take(CONNECTION) else {
-        return turn_away(stream, &pool).await;
+        return reject_connection(stream, &pool).await;
     };
     let session = Arc::new(Session {
         pool,
@@ -231,7 +232,7 @@ async fn serve_http2(
     stopping: watch::Receiver<bool>,
     memory: Charge,
 ) {
-    let unread = Unread::new(memory, CONNECTION);
+    let unread = UnreadBytes::new(memory, CONNECTION);
     // No other task has this `Arc` yet, so `get_mut` succeeds.
     if let Some(session) = Arc::get_mut(&mut session) {
         session.unread = Some(unread.clone());
@@ -240,8 +241,8 @@ async fn serve_http2(
         let session = Arc::clone(&session);
         async move { Ok::<_, Infallible>(forward(&session, request).await) }
     });
-    let followed = Followed::new(session.socket.clone(), unread);
-    let io = TokioIo::new(join(followed, session.socket.clone()));
+    let reader = CountingReader::new(session.socket.clone(), unread);
+    let io = TokioIo::new(join(reader, session.socket.clone()));
     let mut connection = pin!(protocols.http2.serve_connection(io, service));
     let result = tokio::select! {
         biased;

@@ -39,7 +39,7 @@ pub(crate) struct Socket {
 struct Inner {
     stream: TcpStream,
     /// True if bytes were read since the last write.
-    heard: AtomicBool,
+    read_since_write: AtomicBool,
     /// Number of bytes written to the stream.
     written: AtomicU64,
     /// Notified when the first byte is written.
@@ -61,7 +61,7 @@ impl Socket {
         Socket {
             inner: Arc::new(Inner {
                 stream,
-                heard: AtomicBool::new(false),
+                read_since_write: AtomicBool::new(false),
                 written: AtomicU64::new(0),
                 begun: Notify::new(),
                 taken_at_end: AtomicU64::new(NOT_ENDED),
@@ -104,7 +104,7 @@ impl Socket {
     /// Returns whether the peer has sent bytes after the last write. These bytes belong to a request that has no
     /// response yet.
     pub(crate) fn is_mid_request(&self) -> bool {
-        self.inner.heard.load(Ordering::Relaxed)
+        self.inner.read_since_write.load(Ordering::Relaxed)
     }
 
     /// Returns the number of bytes written to the stream.
@@ -116,7 +116,8 @@ impl Socket {
     /// the kernel does not report acknowledgements. Only one task may wait for it.
     pub(crate) async fn is_taken(&self) {
         self.inner.begun.notified().await;
-        // On one host, the acknowledgement has arrived before the first check. Between hosts it takes a round trip.
+        // On one host, the peer's acknowledgement has arrived before this loop checks for it. Between hosts, an
+        // acknowledgement takes a round trip.
         let mut pause = SOON;
         while !matches!(acked(&self.inner.stream), Ok(1..)) {
             tokio::time::sleep(pause).await;
@@ -125,7 +126,7 @@ impl Socket {
     }
 
     /// Returns whether the peer closed its side before it had acknowledged any byte after the first `mark` written
-    /// bytes. If so, the peer's program has seen none of the bytes after the first `mark`.
+    /// bytes. If so, the peer's program has not seen any of these later bytes.
     ///
     /// A FIN carries the number of the next byte that the peer expects (RFC 9293 section 3.10.7.4). A reset proves
     /// nothing, so the result is false after a reset.
@@ -160,7 +161,7 @@ impl Socket {
                 }
             }
         };
-        // The result is ignored, because the connection is closed after this wait in any case.
+        // It does not matter whether the peer closed within the time limit: the connection is closed now in any case.
         let _over = tokio::time::timeout(LINGER, rest).await;
     }
 
@@ -184,7 +185,7 @@ impl AsyncRead for Socket {
             match self.try_read(buffer) {
                 Ok(count) => {
                     if count > 0 {
-                        inner.heard.store(true, Ordering::Relaxed);
+                        inner.read_since_write.store(true, Ordering::Relaxed);
                     } else {
                         self.note_end();
                     }
@@ -232,7 +233,7 @@ impl Socket {
             match write(&inner.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(count) => {
-                    inner.heard.store(false, Ordering::Relaxed);
+                    inner.read_since_write.store(false, Ordering::Relaxed);
                     if inner.written.fetch_add(count as u64, Ordering::Relaxed) == 0 {
                         inner.begun.notify_one();
                     }

@@ -22,13 +22,14 @@ use crate::protocol::PREFACE;
 /// Interval of checking whether the budget has room again, while no bytes are read from a connection.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Length of a frame header in bytes (RFC 9113 section 4.1), and the frame type DATA.
+/// Length of an HTTP/2 frame header in bytes (RFC 9113 section 4.1).
 const FRAME_HEADER: usize = 9;
+/// The frame type DATA (RFC 9113 section 6.1).
 const DATA: u8 = 0;
 
 /// The unread bytes of one connection. Clones share the same count.
 #[derive(Clone, Debug)]
-pub(crate) struct Unread(Arc<Mutex<State>>);
+pub(crate) struct UnreadBytes(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -40,10 +41,10 @@ struct State {
     open: usize,
 }
 
-impl Unread {
+impl UnreadBytes {
     /// Starts the accounting. `charge` already covers the `fixed` bytes of the connection itself.
     pub(crate) fn new(charge: Charge, fixed: usize) -> Self {
-        Unread(Arc::new(Mutex::new(State {
+        UnreadBytes(Arc::new(Mutex::new(State {
             charge,
             fixed,
             bytes: 0,
@@ -65,15 +66,16 @@ impl Unread {
     }
 
     /// Records a new request with a body. The request is open until the returned value is dropped.
-    pub(crate) fn begin(&self) -> Open {
+    pub(crate) fn begin(&self) -> OpenRequest {
         self.change(|state| state.open += 1);
-        Open(self.clone())
+        OpenRequest(self.clone())
     }
 
-    fn came(&self, bytes: usize) {
+    fn arrived(&self, bytes: usize) {
         self.change(|state| match state.open {
             // No request is open, so the new bytes belong to a request that is just arriving, or to a refused request.
-            // The count begins again with the new bytes, because the bytes of a refused request are not kept in memory.
+            // All earlier bytes belong to requests that are over or were refused, and are no longer in memory. So only
+            // the new bytes count.
             0 => state.bytes = bytes,
             _ => state.bytes += bytes,
         });
@@ -88,16 +90,16 @@ impl Unread {
 
 /// An open request with a body. Must be dropped when its body will not be read any more.
 #[derive(Debug)]
-pub(crate) struct Open(Unread);
+pub(crate) struct OpenRequest(UnreadBytes);
 
-impl Open {
+impl OpenRequest {
     /// Records that `bytes` of the body have been read.
     pub(crate) fn read(&self, bytes: usize) {
         self.0.read(bytes);
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.change(|state| {
             state.open -= 1;
@@ -110,18 +112,18 @@ impl Drop for Open {
 
 /// The reading side of a connection. Counts the bytes of DATA frames.
 #[derive(Debug)]
-pub(crate) struct Followed<S> {
+pub(crate) struct CountingReader<S> {
     stream: S,
     frames: Frames,
-    unread: Unread,
+    unread: UnreadBytes,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Followed<S> {
+impl<S> CountingReader<S> {
     /// Creates the reading side of an HTTP/2 connection. The first byte of `stream` must be the first byte of the
     /// connection.
-    pub(crate) fn new(stream: S, unread: Unread) -> Self {
-        Followed {
+    pub(crate) fn new(stream: S, unread: UnreadBytes) -> Self {
+        CountingReader {
             stream,
             frames: Frames::default(),
             unread,
@@ -173,7 +175,7 @@ impl Frames {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Followed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountingReader<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -190,7 +192,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Followed<S> {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let data = this.frames.data(&buffer.filled()[before..]);
         if data > 0 {
-            this.unread.came(data);
+            this.unread.arrived(data);
         }
         Poll::Ready(Ok(()))
     }
@@ -235,13 +237,13 @@ mod tests {
     #[test]
     fn t11_what_nobody_has_read_is_charged() {
         let budget = Budget::new(1000);
-        let unread = Unread::new(budget.whole().take(100).unwrap(), 100);
+        let unread = UnreadBytes::new(budget.whole().take(100).unwrap(), 100);
         let (one, other) = (unread.begin(), unread.begin());
-        unread.came(800);
+        unread.arrived(800);
         assert_eq!(budget.used(), 900);
         assert!(unread.has_room());
         // Received bytes are charged even beyond the budget.
-        unread.came(200);
+        unread.arrived(200);
         assert!(!unread.has_room());
         one.read(300);
         assert_eq!((budget.used(), unread.has_room()), (800, true));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use socket2::{Domain, SockRef, Socket, Type};
-use support::{Door, Server, listen, read_head, soon, split, text, until};
+use support::{Server, TestProxy, listen, read_head, soon, split, text, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -29,28 +29,28 @@ async fn slow_server() -> (Server, Arc<Notify>) {
 
 #[tokio::test]
 async fn removal_drains() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let (old, go) = slow_server().await;
     let new = Server::http(|_| async { text("new") }).await;
-    door.pool.add(1, old.address);
+    proxy.pool.add(1, old.address);
     let client = async {
-        let answer = door.get("/").await;
+        let answer = proxy.get("/").await;
         assert_eq!(answer, (200, "slow".to_owned()));
     };
     let owner = async {
-        until(|| door.pool.in_flight(1) == 1).await;
-        door.pool.remove(1);
-        door.pool.add(2, new.address);
-        assert_eq!(door.get("/").await.1, "new");
-        assert_eq!(door.pool.in_flight(1), 1);
-        let mut drained = std::pin::pin!(door.pool.drained(1));
+        until(|| proxy.pool.in_flight(1) == 1).await;
+        proxy.pool.remove(1);
+        proxy.pool.add(2, new.address);
+        assert_eq!(proxy.get("/").await.1, "new");
+        assert_eq!(proxy.pool.in_flight(1), 1);
+        let mut drained = std::pin::pin!(proxy.pool.drained(1));
         assert!(now_or_never(drained.as_mut()).await.is_none());
         go.notify_one();
         drained.await;
-        assert_eq!(door.pool.in_flight(1), 0);
+        assert_eq!(proxy.pool.in_flight(1), 0);
     };
     soon(async { tokio::join!(client, owner) }).await;
-    soon(door.pool.drained(99)).await;
+    soon(proxy.pool.drained(99)).await;
 }
 
 /// Returns the value of a future if it is ready now.
@@ -64,31 +64,32 @@ async fn now_or_never<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>
 
 #[tokio::test]
 async fn a_backend_that_refuses_is_passed_over() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let (refusing, dead) = listen().await;
     drop(refusing);
     let server = Server::http(|_| async { text("alive") }).await;
-    door.pool.add(1, dead);
-    door.pool.add(2, server.address);
+    proxy.pool.add(1, dead);
+    proxy.pool.add(2, server.address);
     for _ in 0..10 {
-        assert_eq!(door.get("/").await, (200, "alive".to_owned()));
+        assert_eq!(proxy.get("/").await, (200, "alive".to_owned()));
     }
 }
 
 #[tokio::test]
 async fn a_backend_that_is_not_there_yet_is_waited_for() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let (refusing, address) = listen().await;
     drop(refusing);
-    door.pool.add(1, address);
+    proxy.pool.add(1, address);
     let answer = async {
         // The backend refuses the first connection, so the request is queued again. The request's body must still be
         // forwarded.
-        door.say("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
+        proxy
+            .say("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody")
             .await
     };
     let late = async {
-        door.holds(1).await;
+        proxy.holds(1).await;
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .expect("it was free");
@@ -109,8 +110,8 @@ async fn a_backend_that_is_not_there_yet_is_waited_for() {
 }
 
 /// Starts a server that answers one request on each connection and then closes it without `connection: close`. TCP_CORK
-/// puts the response and the FIN into one segment. With a later FIN, the proxy could send the next request before the
-/// FIN, and this race cannot be avoided.
+/// puts the response and the FIN into one segment. If the FIN came later, the proxy could send the next request before
+/// the FIN, and no proxy can avoid this race.
 async fn forgetful_server(requests: Arc<AtomicUsize>) -> Server {
     Server::raw(move |mut stream| {
         let requests = requests.clone();
@@ -129,15 +130,15 @@ async fn forgetful_server(requests: Arc<AtomicUsize>) -> Server {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kept_connections_that_close_cost_no_request() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let requests = Arc::new(AtomicUsize::new(0));
     let server = forgetful_server(requests.clone()).await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     for _ in 0..300 {
         let request =
             "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        assert_eq!(split(&door.say(request).await).0, 200);
-        assert_eq!(door.get("/").await.0, 200);
+        assert_eq!(split(&proxy.say(request).await).0, 200);
+        assert_eq!(proxy.get("/").await.0, 200);
     }
     assert_eq!(requests.load(Ordering::SeqCst), 600);
 }
@@ -166,13 +167,13 @@ async fn only_what_does_no_harm_twice_is_sent_twice() {
     let server = closing_server(requests.clone()).await;
     for (method, status, seen) in [("GET", 200, 3), ("POST", 502, 2)] {
         requests.store(0, Ordering::SeqCst);
-        let door = Door::open().await;
-        door.pool.add(1, server.address);
-        assert_eq!(door.get("/").await.0, 200);
+        let proxy = TestProxy::open().await;
+        proxy.pool.add(1, server.address);
+        assert_eq!(proxy.get("/").await.0, 200);
         let request = format!(
             "{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
         );
-        let (got, body) = split(&door.say(request).await);
+        let (got, body) = split(&proxy.say(request).await);
         assert_eq!(
             (got, requests.load(Ordering::SeqCst)),
             (status, seen),
@@ -183,7 +184,7 @@ async fn only_what_does_no_harm_twice_is_sent_twice() {
 
 #[tokio::test]
 async fn a_backend_killed_in_mid_answer_breaks_the_answer_off() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::raw(|mut stream| async move {
         read_head(&mut stream).await;
         let _ = stream
@@ -191,28 +192,28 @@ async fn a_backend_killed_in_mid_answer_breaks_the_answer_off() {
             .await;
     })
     .await;
-    door.pool.add(1, server.address);
-    let answer = door.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    proxy.pool.add(1, server.address);
+    let answer = proxy.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(answer.ends_with("half"), "{answer}");
-    soon(until(|| door.pool.in_flight(1) == 0)).await;
+    soon(until(|| proxy.pool.in_flight(1) == 0)).await;
 }
 
 #[tokio::test]
 async fn a_backend_killed_before_its_answer_is_a_bad_gateway() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::raw(|mut stream| async move {
         read_head(&mut stream).await;
     })
     .await;
-    door.pool.add(1, server.address);
-    let (status, body) = door.get("/").await;
+    proxy.pool.add(1, server.address);
+    let (status, body) = proxy.get("/").await;
     assert_eq!(status, 502);
     assert!(body.starts_with("ebb: the server aborted"), "{body}");
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_cancels_its_request() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let (gone, saw) = tokio::sync::mpsc::unbounded_channel();
     let server = Server::raw(move |mut stream| {
         let gone = gone.clone();
@@ -222,28 +223,28 @@ async fn a_client_that_leaves_cancels_its_request() {
         }
     })
     .await;
-    door.pool.add(1, server.address);
-    let client = door.begin(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    soon(until(|| door.pool.in_flight(1) == 1)).await;
+    proxy.pool.add(1, server.address);
+    let client = proxy.begin(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    soon(until(|| proxy.pool.in_flight(1) == 1)).await;
     drop(client);
     let mut saw = saw;
     assert_eq!(soon(saw.recv()).await, Some(0));
-    soon(until(|| door.pool.in_flight(1) == 0)).await;
+    soon(until(|| proxy.pool.in_flight(1) == 0)).await;
 }
 
 #[tokio::test]
 async fn least_in_flight_is_picked() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let (busy, go) = slow_server().await;
     let idle = Server::http(|_| async { text("idle") }).await;
-    door.pool.add(1, busy.address);
-    let slow = async { door.get("/").await };
+    proxy.pool.add(1, busy.address);
+    let slow = async { proxy.get("/").await };
     let quick = async {
-        until(|| door.pool.in_flight(1) == 1).await;
-        door.pool.add(2, idle.address);
+        until(|| proxy.pool.in_flight(1) == 1).await;
+        proxy.pool.add(2, idle.address);
         for _ in 0..5 {
-            assert_eq!(door.get("/").await.1, "idle");
-            until(|| door.pool.in_flight(2) == 0).await;
+            assert_eq!(proxy.get("/").await.1, "idle");
+            until(|| proxy.pool.in_flight(2) == 0).await;
         }
         go.notify_one();
     };
@@ -253,31 +254,31 @@ async fn least_in_flight_is_picked() {
 #[tokio::test]
 async fn one_that_does_not_accept_gets_few_and_the_others_go_elsewhere() {
     const REQUESTS: u64 = 50;
-    /// Number of connections to the backend without room: 2 in its accept queue (one more than the backlog of 1), and 4
-    /// that the proxy is opening.
+    /// Number of connections to the backend that never accepts: 2 in its accept queue (one more than the backlog of 1),
+    /// and 4 that the proxy is opening.
     const STUCK: u64 = 2 + 4;
     let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .expect("a port");
     full.listen(1).expect("bound");
     let address = full.local_addr().expect("bound").as_socket().expect("IPv4");
-    let door = Arc::new(Door::open().await);
+    let proxy = Arc::new(TestProxy::open().await);
     let mut clients = JoinSet::new();
     for _ in 0..REQUESTS {
-        let door = door.clone();
-        clients.spawn(async move { door.get("/").await.0 });
+        let proxy = proxy.clone();
+        clients.spawn(async move { proxy.get("/").await.0 });
     }
-    door.holds(REQUESTS).await;
-    door.pool.add(1, address);
-    soon(until(|| door.pool.in_flight(1) > 4)).await;
-    assert!(door.pool.held().now >= REQUESTS - STUCK);
+    proxy.holds(REQUESTS).await;
+    proxy.pool.add(1, address);
+    soon(until(|| proxy.pool.in_flight(1) > 4)).await;
+    assert!(proxy.pool.queued().now >= REQUESTS - STUCK);
     let server = Server::http(|_| async { text("ok") }).await;
-    door.pool.add(2, server.address);
+    proxy.pool.add(2, server.address);
     for _ in 0..REQUESTS - STUCK {
         assert_eq!(
             soon(clients.join_next()).await.expect("more").ok(),
             Some(200)
         );
     }
-    assert_eq!(door.pool.held().now, 0);
+    assert_eq!(proxy.pool.queued().now, 0);
 }

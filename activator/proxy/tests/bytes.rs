@@ -10,7 +10,7 @@ mod support;
 use std::time::Duration;
 
 use ebb_proxy::{Budget, Limits, Reason};
-use support::{Door, Server, soon, split, text, until};
+use support::{Server, TestProxy, soon, split, text, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -23,8 +23,8 @@ fn long_request() -> String {
     format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}connection: close\r\n\r\n")
 }
 
-async fn door(budget: &Budget) -> Door {
-    Door::with(Limits {
+async fn proxy(budget: &Budget) -> TestProxy {
+    TestProxy::with(Limits {
         memory: budget.whole().of("shop"),
         ..Limits::default()
     })
@@ -40,18 +40,18 @@ async fn rest(mut client: TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t11_long_heads_beyond_the_budget_are_refused() {
     let budget = Budget::new(3 * MIB);
-    let door = door(&budget).await;
+    let proxy = proxy(&budget).await;
     let mut clients = Vec::new();
     for _ in 0..60 {
-        clients.push(door.begin(long_request()).await);
+        clients.push(proxy.begin(long_request()).await);
     }
-    let refused = || door.pool.counts().refused(Reason::BytesFull);
-    soon(until(|| door.pool.held().now + refused() == 60)).await;
-    let held = door.pool.held().now;
-    assert!((10..20).contains(&held), "{held} held");
+    let refused = || proxy.pool.counts().refused(Reason::BytesFull);
+    soon(until(|| proxy.pool.queued().now + refused() == 60)).await;
+    let queued = proxy.pool.queued().now;
+    assert!((10..20).contains(&queued), "{queued} queued");
     assert!(budget.used() <= budget.most(), "{budget:?}");
     // A request to another namespace is accepted. The other namespace has its own proxy and shares the budget.
-    let other = Door::with(Limits {
+    let other = TestProxy::with(Limits {
         memory: budget.whole().of("other"),
         ..Limits::default()
     })
@@ -60,7 +60,7 @@ async fn t11_long_heads_beyond_the_budget_are_refused() {
     other.holds(1).await;
 
     let server = Server::http(|_| async { text("here") }).await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let mut served = 0;
     for client in clients {
         let answer = rest(client).await;
@@ -73,41 +73,42 @@ async fn t11_long_heads_beyond_the_budget_are_refused() {
             other => panic!("{other}"),
         }
     }
-    assert_eq!(served, held);
-    drop((door, _another, other));
+    assert_eq!(served, queued);
+    drop((proxy, _another, other));
     soon(until(|| budget.used() == 0)).await;
 }
 
 #[tokio::test]
 async fn t11_heads_that_never_end_are_bounded_too() {
     let budget = Budget::new(3 * MIB);
-    let door = door(&budget).await;
+    let proxy = proxy(&budget).await;
     let request = long_request();
     let half = &request[..50_000];
     let mut clients = Vec::new();
     for _ in 0..60 {
-        let mut client = door.begin(&half[..1_000]).await;
+        let mut client = proxy.begin(&half[..1_000]).await;
         client
             .write_all(&half.as_bytes()[1_000..])
             .await
             .expect("open");
         clients.push(client);
     }
-    let refused = || door.pool.counts().refused(Reason::BytesFull);
+    let refused = || proxy.pool.counts().refused(Reason::BytesFull);
     soon(until(|| refused() > 30)).await;
     assert!(budget.used() <= budget.most(), "{budget:?}");
     drop(clients);
     soon(until(|| budget.used() == 0)).await;
 }
 
-/// Without the charge, every connection could fill its flow-control window of 1 MiB with unread bodies.
+/// If unread bodies were not charged to the memory budget, every connection could fill its flow-control window of 1 MiB
+/// with them.
 #[tokio::test]
 async fn t11_bodies_that_wait_are_charged_on_http2() {
     let budget = Budget::new(3 * MIB);
-    let door = door(&budget).await;
+    let proxy = proxy(&budget).await;
     let mut senders = Vec::new();
     for _ in 0..8 {
-        let stream = TcpStream::connect(door.address).await.expect("open");
+        let stream = TcpStream::connect(proxy.address).await.expect("open");
         let (mut h2, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
         tokio::spawn(async move { drop(connection.await) });
         let request = hyper::Request::post("http://a/").body(()).expect("sound");
@@ -115,12 +116,12 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
         body.send_data(vec![b'x'; MIB].into(), true).expect("sent");
         senders.push((h2, response, body));
     }
-    // The requests fill the budget. After that no more bytes are read, and new requests are refused.
-    let refused = || door.pool.counts().refused(Reason::BytesFull);
-    soon(until(|| door.pool.held().now + refused() == 8)).await;
+    // The requests use up the memory budget. After that, the proxy reads no more bytes and refuses new requests.
+    let refused = || proxy.pool.counts().refused(Reason::BytesFull);
+    soon(until(|| proxy.pool.queued().now + refused() == 8)).await;
     soon(until(|| budget.used() > MIB)).await;
-    let held = door.pool.held().now;
-    assert!((2..8).contains(&held), "{held} held");
+    let queued = proxy.pool.queued().now;
+    assert!((2..8).contains(&queued), "{queued} queued");
     tokio::time::sleep(Duration::from_millis(100)).await;
     let used = budget.used();
     assert!(used < 2 * MIB + MIB / 2, "{used}");
@@ -129,7 +130,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
         text(body.expect("whole").to_bytes().len().to_string())
     })
     .await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let mut served = 0;
     for (_h2, response, _body) in senders {
         let response = match soon(response).await {
@@ -151,7 +152,7 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
         assert_eq!(&data[..] == MIB.to_string().as_bytes(), is_served);
         served += u64::from(is_served);
     }
-    assert_eq!(served, held);
+    assert_eq!(served, queued);
     soon(until(|| budget.used() == 0)).await;
 }
 
@@ -159,11 +160,11 @@ async fn t11_bodies_that_wait_are_charged_on_http2() {
 #[tokio::test]
 async fn t11_a_connection_that_is_turned_away_is_told_so_in_its_protocol() {
     let budget = Budget::new(100);
-    let door = door(&budget).await;
-    let answer = door.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let proxy = proxy(&budget).await;
+    let answer = proxy.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(split(&answer).0, 503);
 
-    let stream = TcpStream::connect(door.address).await.expect("open");
+    let stream = TcpStream::connect(proxy.address).await.expect("open");
     let (mut h2, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     let connection = tokio::spawn(connection);
     let request = hyper::Request::get("http://a/").body(()).expect("sound");
@@ -177,9 +178,10 @@ async fn t11_a_connection_that_is_turned_away_is_told_so_in_its_protocol() {
         "{error:?}"
     );
 
-    // A connection without memory gets the refusal even if the client sends nothing.
-    let answer = door.say("").await;
+    // If the memory budget has no room for a connection, the client gets a response with status 503 even if it sends
+    // nothing.
+    let answer = proxy.say("").await;
     assert_eq!(split(&answer).0, 503);
-    assert_eq!(door.pool.counts().refused(Reason::BytesFull), 3);
+    assert_eq!(proxy.pool.counts().refused(Reason::BytesFull), 3);
     soon(until(|| budget.used() == 0)).await;
 }

@@ -14,7 +14,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use support::{Door, Server, soon, text};
+use support::{Server, TestProxy, soon, text};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -71,21 +71,21 @@ async fn quick_server() -> Server {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_answered_by_a_backend() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        clients.spawn(client(door.address));
+        clients.spawn(client(proxy.address));
     }
     let clients = async { clients.join_all().await.concat() };
     let others = tokio::select! {
         others = soon(clients) => others,
-        () = churn(&door.pool) => unreachable!("it never ends"),
+        () = churn(&proxy.pool) => unreachable!("it never ends"),
     };
     assert!(others.is_empty(), "{others:?}");
-    let held = door.pool.held();
+    let queued = proxy.pool.queued();
     assert!(
-        held.total > 0,
+        queued.total > 0,
         "the test proves nothing: no request was queued, because the pool always had a backend"
     );
-    assert_eq!(held.now, 0);
+    assert_eq!(queued.now, 0);
 }

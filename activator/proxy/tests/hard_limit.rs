@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ebb_proxy::Limits;
-use support::{Door, Server, soon, text, until};
+use support::{Server, TestProxy, soon, text, until};
 use tokio::task::JoinSet;
 
 /// Counts the concurrent requests of a server, and keeps their maximum.
@@ -35,8 +35,8 @@ async fn gauged() -> (Server, Arc<Gauge>) {
 }
 
 async fn at_most(limit: u32, clients: usize) {
-    let door = Arc::new(
-        Door::with(Limits {
+    let proxy = Arc::new(
+        TestProxy::with(Limits {
             hard_limit: limit,
             ..Limits::default()
         })
@@ -44,12 +44,12 @@ async fn at_most(limit: u32, clients: usize) {
     );
     let servers = [gauged().await, gauged().await];
     for (id, (server, _)) in (1..).zip(&servers) {
-        door.pool.add(id, server.address);
+        proxy.pool.add(id, server.address);
     }
     let mut requests = JoinSet::new();
     for _ in 0..clients {
-        let door = door.clone();
-        requests.spawn(async move { door.get("/").await.0 });
+        let proxy = proxy.clone();
+        requests.spawn(async move { proxy.get("/").await.0 });
     }
     let statuses = soon(requests.join_all()).await;
     assert!(statuses.iter().all(|&status| status == 200));
@@ -70,7 +70,7 @@ async fn three_at_a_time() {
 
 #[tokio::test]
 async fn in_the_order_of_arrival() {
-    let door = Door::with(Limits {
+    let proxy = TestProxy::with(Limits {
         hard_limit: 1,
         ..Limits::default()
     })
@@ -84,10 +84,10 @@ async fn in_the_order_of_arrival() {
     let mut clients = Vec::new();
     for number in 0..50 {
         let request = format!("GET /{number} HTTP/1.1\r\nhost: a\r\n\r\n");
-        clients.push(door.begin(request).await);
-        door.holds(number + 1).await;
+        clients.push(proxy.begin(request).await);
+        proxy.holds(number + 1).await;
     }
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     for number in 0..50 {
         assert_eq!(soon(came.recv()).await, Some(format!("/{number}")));
     }
@@ -95,26 +95,26 @@ async fn in_the_order_of_arrival() {
 
 #[tokio::test]
 async fn a_limit_that_is_raised_lets_those_who_wait_go() {
-    let door = Door::with(Limits {
+    let proxy = TestProxy::with(Limits {
         hard_limit: 1,
         ..Limits::default()
     })
     .await;
     let server = Server::http(|_| std::future::pending()).await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let mut clients = Vec::new();
     for _ in 0..5 {
-        clients.push(door.begin("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await);
+        clients.push(proxy.begin("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await);
     }
-    door.holds(4).await;
-    assert_eq!(door.pool.in_flight(1), 1);
-    door.pool.set_hard_limit(3);
-    assert_eq!((door.pool.in_flight(1), door.pool.held().now), (3, 2));
+    proxy.holds(4).await;
+    assert_eq!(proxy.pool.in_flight(1), 1);
+    proxy.pool.set_hard_limit(3);
+    assert_eq!((proxy.pool.in_flight(1), proxy.pool.queued().now), (3, 2));
     // If a client disconnects, its request no longer counts towards the hard limit, and the next queued request is
     // sent.
     clients.remove(0);
-    soon(until(|| door.pool.held().now == 1)).await;
-    assert_eq!(door.pool.in_flight(1), 3);
-    door.pool.set_hard_limit(0);
-    assert_eq!((door.pool.in_flight(1), door.pool.held().now), (4, 0));
+    soon(until(|| proxy.pool.queued().now == 1)).await;
+    assert_eq!(proxy.pool.in_flight(1), 3);
+    proxy.pool.set_hard_limit(0);
+    assert_eq!((proxy.pool.in_flight(1), proxy.pool.queued().now), (4, 0));
 }

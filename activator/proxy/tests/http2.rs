@@ -19,14 +19,14 @@ use hyper::header::{HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Door, Server, soon, text, until};
+use support::{Server, TestProxy, soon, text, until};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 type Asked = BoxBody<Bytes, Infallible>;
 
-async fn client(door: &Door) -> SendRequest<Asked> {
-    let stream = TcpStream::connect(door.address).await.expect("open");
+async fn client(proxy: &TestProxy) -> SendRequest<Asked> {
+    let stream = TcpStream::connect(proxy.address).await.expect("open");
     let (sender, driver) = handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .expect("http/2");
@@ -78,7 +78,7 @@ async fn whole(response: Response<Incoming>) -> String {
 
 #[tokio::test]
 async fn in_front_of_an_http1_backend() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(|request| async move {
         let version = request.version();
         let host = request.headers().get("host").cloned();
@@ -90,8 +90,8 @@ async fn in_front_of_an_http1_backend() {
         text(format!("{version:?} {host:?} {body:?}"))
     })
     .await;
-    door.pool.add(1, server.address);
-    let mut client = client(&door).await;
+    proxy.pool.add(1, server.address);
+    let mut client = client(&proxy).await;
     let answer = soon(client.send_request(post("hello"))).await.expect("one");
     assert_eq!(answer.status(), 200);
     assert_eq!(
@@ -102,9 +102,9 @@ async fn in_front_of_an_http1_backend() {
 
 #[tokio::test]
 async fn trailers_both_ways_to_a_backend_that_was_found_to_speak_it() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = http2_server(echo).await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", HeaderValue::from_static("42"));
     let frames = [
@@ -116,7 +116,7 @@ async fn trailers_both_ways_to_a_backend_that_was_found_to_speak_it() {
         .header("te", "trailers")
         .body(BoxBody::new(body))
         .expect("a request");
-    let mut client = client(&door).await;
+    let mut client = client(&proxy).await;
     let answer = soon(client.send_request(request)).await.expect("one");
     let body = soon(answer.into_body().collect()).await.expect("whole");
     assert_eq!(body.trailers(), Some(&trailers));
@@ -125,20 +125,20 @@ async fn trailers_both_ways_to_a_backend_that_was_found_to_speak_it() {
 
 #[tokio::test]
 async fn an_http1_client_of_an_http2_backend() {
-    let door = Door::open().await;
-    door.pool.set_protocol(Protocol::Http2);
+    let proxy = TestProxy::open().await;
+    proxy.pool.set_protocol(Protocol::Http2);
     let server = http2_server(|request| async move {
         text(format!("{:?} {}", request.version(), request.uri()))
     })
     .await;
-    door.pool.add(1, server.address);
-    let (status, body) = door.get("/a?b").await;
+    proxy.pool.add(1, server.address);
+    let (status, body) = proxy.get("/a?b").await;
     assert_eq!((status, body.as_str()), (200, "HTTP/2.0 http://test/a?b"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_streams_at_once_from_zero() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let most = Arc::new(AtomicUsize::new(0));
     let server = http2_server(move |_| {
         let number = most.fetch_add(1, Ordering::SeqCst);
@@ -147,15 +147,15 @@ async fn many_streams_at_once_from_zero() {
     .await;
     let mut requests = JoinSet::new();
     for _ in 0..3 {
-        let client = client(&door).await;
+        let client = client(&proxy).await;
         for _ in 0..200 {
             let mut client = client.clone();
             requests
                 .spawn(async move { client.send_request(get("/")).await.expect("one").status() });
         }
     }
-    door.holds(600).await;
-    door.pool.add(1, server.address);
+    proxy.holds(600).await;
+    proxy.pool.add(1, server.address);
     let statuses = soon(requests.join_all()).await;
     assert!(statuses.iter().all(|status| *status == 200));
 }
@@ -163,9 +163,10 @@ async fn many_streams_at_once_from_zero() {
 #[tokio::test]
 async fn a_stream_that_is_given_up_is_cancelled() {
     for http2_behind in [true, false] {
-        let door = Door::open().await;
+        let proxy = TestProxy::open().await;
         let (gone, mut saw) = tokio::sync::mpsc::unbounded_channel::<()>();
-        // When the request is cancelled, the handler's future is dropped, and with it `gone`.
+        // When the request is cancelled, the handler's future is dropped. The future owns a clone of `gone`, so `saw`
+        // ends when all clones are dropped.
         let handler = move |_| {
             let gone = gone.clone();
             async move {
@@ -178,12 +179,12 @@ async fn a_stream_that_is_given_up_is_cancelled() {
         } else {
             Server::http(handler).await
         };
-        door.pool.add(1, server.address);
-        let mut client = client(&door).await;
+        proxy.pool.add(1, server.address);
+        let mut client = client(&proxy).await;
         let request = tokio::spawn(client.send_request(get("/")));
-        soon(until(|| door.pool.in_flight(1) == 1)).await;
+        soon(until(|| proxy.pool.in_flight(1) == 1)).await;
         request.abort();
-        soon(until(|| door.pool.in_flight(1) == 0)).await;
+        soon(until(|| proxy.pool.in_flight(1) == 0)).await;
         drop(server);
         assert_eq!(soon(saw.recv()).await, None);
     }
@@ -191,8 +192,8 @@ async fn a_stream_that_is_given_up_is_cancelled() {
 
 #[tokio::test]
 async fn a_refused_stream_goes_again_with_its_body() {
-    let door = Door::open().await;
-    door.pool.set_protocol(Protocol::Http2);
+    let proxy = TestProxy::open().await;
+    proxy.pool.set_protocol(Protocol::Http2);
     let streams = Arc::new(AtomicUsize::new(0));
     let counted = streams.clone();
     let server = Server::raw(move |stream| {
@@ -216,17 +217,17 @@ async fn a_refused_stream_goes_again_with_its_body() {
         }
     })
     .await;
-    door.pool.add(1, server.address);
-    let mut client = client(&door).await;
+    proxy.pool.add(1, server.address);
+    let mut client = client(&proxy).await;
     let answer = soon(client.send_request(post("again"))).await.expect("one");
     assert_eq!(answer.status(), 200);
     assert_eq!(whole(answer).await, "again");
-    assert_eq!(door.pool.counts().resent, 1);
+    assert_eq!(proxy.pool.counts().resent, 1);
 }
 
 #[tokio::test]
 async fn one_stream_at_a_time_where_the_limit_says_so() {
-    let door = Door::with(Limits {
+    let proxy = TestProxy::with(Limits {
         hard_limit: 1,
         ..Limits::default()
     })
@@ -243,8 +244,8 @@ async fn one_stream_at_a_time_where_the_limit_says_so() {
         }
     })
     .await;
-    door.pool.add(1, server.address);
-    let client = client(&door).await;
+    proxy.pool.add(1, server.address);
+    let client = client(&proxy).await;
     let mut requests = JoinSet::new();
     for _ in 0..50 {
         let mut client = client.clone();

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ebb_proxy::{Limits, Reason};
-use support::{Door, Server, read_head, split, text};
+use support::{Server, TestProxy, read_head, split, text};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
 async fn refused_and_not_passed_on() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let requests = Arc::new(AtomicUsize::new(0));
     let seen = requests.clone();
     let server = Server::http(move |_| {
@@ -21,7 +21,7 @@ async fn refused_and_not_passed_on() {
         async { text("passed on") }
     })
     .await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let long = "x".repeat(70 * 1024);
     for (status, request) in [
         (400, "nonsense\r\n\r\n".to_owned()),
@@ -79,7 +79,7 @@ async fn refused_and_not_passed_on() {
             "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n".to_owned(),
         ),
     ] {
-        let answer = door.say(&request).await;
+        let answer = proxy.say(&request).await;
         assert_eq!(split(&answer).0, status, "{:.200}: {answer}", request);
     }
     assert_eq!(requests.load(Ordering::SeqCst), 0);
@@ -89,7 +89,7 @@ async fn refused_and_not_passed_on() {
 /// length finds only a body.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let requests = Arc::new(AtomicUsize::new(0));
     let seen = requests.clone();
     let server = Server::raw(move |mut stream| {
@@ -101,12 +101,12 @@ async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
         }
     })
     .await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     for pair in [
         "content-length: 4\r\ntransfer-encoding: chunked",
         "transfer-encoding: chunked\r\ncontent-length: 4",
     ] {
-        let answer = door
+        let answer = proxy
             .say(format!(
                 "POST / HTTP/1.1\r\nhost: a\r\n{pair}\r\n\r\n0\r\n\r\n\
                  GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -122,14 +122,14 @@ async fn a_request_with_two_lengths_is_refused_and_all_that_follows() {
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     }
     assert_eq!(requests.load(Ordering::SeqCst), 0);
-    assert_eq!(door.pool.counts().refused(Reason::Malformed), 2);
+    assert_eq!(proxy.pool.counts().refused(Reason::Malformed), 2);
 }
 
 /// If the malformed chunk arrives together with the head, the backend receives nothing. If it arrives later, the
 /// backend sees the request aborted.
 #[tokio::test]
 async fn a_request_that_turns_bad_later_breaks_off_at_the_backend() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let (told, mut saw) = tokio::sync::mpsc::unbounded_channel();
     let server = Server::raw(move |mut stream| {
         let told = told.clone();
@@ -141,10 +141,10 @@ async fn a_request_that_turns_bad_later_breaks_off_at_the_backend() {
         }
     })
     .await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
-    let mut client = door.begin(format!("{head}3\r\nabc\r\n")).await;
-    support::soon(support::until(|| door.pool.in_flight(1) == 1)).await;
+    let mut client = proxy.begin(format!("{head}3\r\nabc\r\n")).await;
+    support::soon(support::until(|| proxy.pool.in_flight(1) == 1)).await;
     client.write_all(b"zz\r\n").await.expect("open");
     let mut answer = String::new();
     let _ = support::soon(tokio::io::AsyncReadExt::read_to_string(
@@ -159,14 +159,14 @@ async fn a_request_that_turns_bad_later_breaks_off_at_the_backend() {
 
 #[tokio::test]
 async fn what_came_before_a_bad_request_is_answered_first() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(|_| async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         text("good")
     })
     .await;
-    door.pool.add(1, server.address);
-    let answer = door
+    proxy.pool.add(1, server.address);
+    let answer = proxy
         .say("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\nx: y\r\n\r\n")
         .await;
     let (good, bad) = (answer.find("good"), answer.find("HTTP/1.1 400"));
@@ -175,7 +175,7 @@ async fn what_came_before_a_bad_request_is_answered_first() {
 
 #[tokio::test]
 async fn a_bad_chunk_ends_the_request() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(|request| async move {
         use http_body_util::BodyExt;
         text(if request.collect().await.is_ok() {
@@ -185,14 +185,14 @@ async fn a_bad_chunk_ends_the_request() {
         })
     })
     .await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     for chunk in [
         "zz\r\nx\r\n",
         "-1\r\nx\r\n",
         "1\r\nxx\r\n0\r\n\r\n",
         "fffffffffffffffff\r\nx",
     ] {
-        let answer = door
+        let answer = proxy
             .say(format!(
                 "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"
             ))
@@ -203,21 +203,21 @@ async fn a_bad_chunk_ends_the_request() {
 
 #[tokio::test]
 async fn a_header_that_never_ends_is_not_waited_for() {
-    let door = Door::with(Limits {
+    let proxy = TestProxy::with(Limits {
         header_timeout: Duration::from_millis(30),
         ..Limits::default()
     })
     .await;
-    let answer = door.say("GET / HTTP/1.1\r\nhost: a\r\nx-slow: ").await;
+    let answer = proxy.say("GET / HTTP/1.1\r\nhost: a\r\nx-slow: ").await;
     assert!(
         answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
         "{answer}"
     );
     // This byte could be the first byte of the HTTP/2 preface "PRI", so the proxy waits for more bytes until the time
     // limit.
-    let answer = door.say("P").await;
+    let answer = proxy.say("P").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     // If a client sends nothing within the time limit, the connection is closed without a response.
-    assert_eq!(door.say("").await, "");
-    assert_eq!(door.pool.counts().refused(Reason::HeaderTooSlow), 2);
+    assert_eq!(proxy.say("").await, "");
+    assert_eq!(proxy.pool.counts().refused(Reason::HeaderTooSlow), 2);
 }

@@ -1,10 +1,10 @@
-//! Tests that messages pass through unchanged and without delay.
+//! Tests that the proxy forwards messages unchanged and without delay.
 
 mod support;
 
 use http_body_util::BodyExt;
 use hyper::{Response, StatusCode};
-use support::{Door, Server, read_head, read_until, soon, text};
+use support::{Server, TestProxy, read_head, read_until, soon, text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn echo(request: hyper::Request<hyper::body::Incoming>) -> support::Reply {
@@ -13,11 +13,11 @@ async fn echo(request: hyper::Request<hyper::body::Incoming>) -> support::Reply 
 
 #[tokio::test]
 async fn bodies_stream_both_ways_without_waiting_for_their_ends() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(echo).await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
-    let mut client = door.begin(head.as_bytes()).await;
+    let mut client = proxy.begin(head.as_bytes()).await;
     client.write_all(b"3\r\none\r\n").await.expect("open");
     // The echo of the body's first piece arrives before the client sends the second piece.
     let answer = read_until(&mut client, "3\r\none\r\n").await;
@@ -37,11 +37,11 @@ async fn bodies_stream_both_ways_without_waiting_for_their_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_body_comes_back_whole() {
     const SIZE: usize = 8 << 20;
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(echo).await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let body: Vec<u8> = (0..SIZE).map(|i| (i % 251) as u8).collect();
-    let (mut from, mut to) = door.begin("").await.into_split();
+    let (mut from, mut to) = proxy.begin("").await.into_split();
     let head = format!(
         "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {SIZE}\r\n\r\n"
     );
@@ -62,7 +62,7 @@ async fn a_large_body_comes_back_whole() {
 
 #[tokio::test]
 async fn responses_without_a_body() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::raw(|mut stream| async move {
         loop {
             let head = read_head(&mut stream).await;
@@ -76,8 +76,8 @@ async fn responses_without_a_body() {
         }
     })
     .await;
-    door.pool.add(1, server.address);
-    let mut client = door.begin("").await;
+    proxy.pool.add(1, server.address);
+    let mut client = proxy.begin("").await;
     for (method, status, length) in [
         ("HEAD", 200, true),
         ("DELETE", 204, false),
@@ -95,16 +95,16 @@ async fn responses_without_a_body() {
 
 #[tokio::test]
 async fn a_client_is_told_to_continue_when_there_is_a_backend() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(echo).await;
     let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
-    let mut client = door.begin(head.as_bytes()).await;
-    door.holds(1).await;
+    let mut client = proxy.begin(head.as_bytes()).await;
+    proxy.holds(1).await;
     assert!(
         client.try_read(&mut [0; 1]).is_err(),
         "no 100 Continue may arrive while the request is queued"
     );
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     assert_eq!(
         read_until(&mut client, "\r\n\r\n").await,
         "HTTP/1.1 100 Continue\r\n\r\n"
@@ -116,10 +116,10 @@ async fn a_client_is_told_to_continue_when_there_is_a_backend() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(|request| async move { text(request.uri().path()) }).await;
-    door.pool.add(1, server.address);
-    let answer = door
+    proxy.pool.add(1, server.address);
+    let answer = proxy
         .say(
             "GET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /two HTTP/1.1\r\nhost: a\r\n\r\n\
              GET /three HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
@@ -134,7 +134,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn trailers_pass() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::raw(|mut stream| async move {
         read_head(&mut stream).await;
         let head = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -144,9 +144,9 @@ async fn trailers_pass() {
             .await;
     })
     .await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let request = "GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\r\n";
-    let answer = door.say(request).await;
+    let answer = proxy.say(request).await;
     assert!(
         answer.ends_with("4\r\nbody\r\n0\r\nx-sum: 42\r\n\r\n"),
         "{answer}"
@@ -155,7 +155,7 @@ async fn trailers_pass() {
 
 #[tokio::test]
 async fn old_clients_and_old_servers() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::raw(|mut stream| async move {
         read_head(&mut stream).await;
         let _ = stream
@@ -163,11 +163,11 @@ async fn old_clients_and_old_servers() {
             .await;
     })
     .await;
-    door.pool.add(1, server.address);
-    let answer = door.say("GET / HTTP/1.0\r\n\r\n").await;
+    proxy.pool.add(1, server.address);
+    let answer = proxy.say("GET / HTTP/1.0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nuntil the end"), "{answer}");
-    let answer = door
+    let answer = proxy
         .say("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;
     assert!(
@@ -182,11 +182,11 @@ async fn old_clients_and_old_servers() {
 
 #[tokio::test]
 async fn a_backend_sees_who_asked() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server =
         Server::http(|request| async move { text(format!("{:?}", request.headers())) }).await;
-    door.pool.add(1, server.address);
-    let answer = door
+    proxy.pool.add(1, server.address);
+    let answer = proxy
         .say(
             "GET / HTTP/1.1\r\nhost: shop.example\r\nx-forwarded-for: 192.0.2.1\r\n\
              connection: close, x-secret\r\nx-secret: 1\r\nkeep-alive: 5\r\n\r\n",
@@ -212,16 +212,16 @@ async fn a_backend_sees_who_asked() {
 
 #[tokio::test]
 async fn a_refused_upload_gets_its_answer() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(|_| async {
         let mut response = text("too much");
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         response
     })
     .await;
-    door.pool.add(1, server.address);
+    proxy.pool.add(1, server.address);
     let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\nbegin";
-    let mut client = door.begin(head.as_bytes()).await;
+    let mut client = proxy.begin(head.as_bytes()).await;
     let answer = read_until(&mut client, "too much").await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Door, Server, read_head, read_until, soon, until};
+use support::{Server, TestProxy, read_head, read_until, soon, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -33,8 +33,8 @@ async fn shouting_server() -> Server {
     .await
 }
 
-async fn upgraded(door: &Door) -> TcpStream {
-    let mut client = door.begin(ASK.as_bytes()).await;
+async fn upgraded(proxy: &TestProxy) -> TcpStream {
+    let mut client = proxy.begin(ASK.as_bytes()).await;
     let head = read_until(&mut client, "\r\n\r\n").await;
     assert!(
         head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
@@ -48,30 +48,30 @@ async fn upgraded(door: &Door) -> TcpStream {
 
 #[tokio::test]
 async fn bytes_pass_and_it_counts_until_it_ends() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = shouting_server().await;
-    door.pool.add(1, server.address);
-    let mut client = upgraded(&door).await;
+    proxy.pool.add(1, server.address);
+    let mut client = upgraded(&proxy).await;
     for _ in 0..3 {
         client.write_all(b"hello").await.expect("open");
         assert_eq!(read_until(&mut client, "O").await, "HELLO");
     }
-    assert_eq!(door.pool.in_flight(1), 1);
-    door.pool.remove(1); // the upgraded connection continues
+    assert_eq!(proxy.pool.in_flight(1), 1);
+    proxy.pool.remove(1); // the upgraded connection continues
     client.write_all(b"more").await.expect("open");
     read_until(&mut client, "MORE").await;
     drop(client);
-    soon(door.pool.drained(1)).await;
+    soon(proxy.pool.drained(1)).await;
 }
 
 #[tokio::test]
-async fn a_door_that_closes_waits_for_it() {
-    let door = Door::open().await;
+async fn a_proxy_that_closes_waits_for_it() {
+    let proxy = TestProxy::open().await;
     let server = shouting_server().await;
-    door.pool.add(1, server.address);
-    let mut client = upgraded(&door).await;
-    let pool = door.pool.clone();
-    let mut closed = door.close();
+    proxy.pool.add(1, server.address);
+    let mut client = upgraded(&proxy).await;
+    let pool = proxy.pool.clone();
+    let mut closed = proxy.close();
     assert!(
         tokio::time::timeout(Duration::from_millis(20), &mut closed)
             .await
@@ -86,10 +86,10 @@ async fn a_door_that_closes_waits_for_it() {
 
 #[tokio::test]
 async fn a_backend_that_does_not_switch_answers_as_ever() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server = Server::http(|_| async { support::text("plain") }).await;
-    door.pool.add(1, server.address);
-    let mut client = door.begin(ASK.as_bytes()).await;
+    proxy.pool.add(1, server.address);
+    let mut client = proxy.begin(ASK.as_bytes()).await;
     let answer = read_until(&mut client, "plain").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(!answer.contains("upgrade"), "{answer}");
@@ -97,12 +97,12 @@ async fn a_backend_that_does_not_switch_answers_as_ever() {
 
 #[tokio::test]
 async fn h2c_is_not_asked_for() {
-    let door = Door::open().await;
+    let proxy = TestProxy::open().await;
     let server =
         Server::http(|request| async move { support::text(format!("{:?}", request.headers())) })
             .await;
-    door.pool.add(1, server.address);
-    let answer = door
+    proxy.pool.add(1, server.address);
+    let answer = proxy
         .say(
             "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings, close\r\n\
              upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n",

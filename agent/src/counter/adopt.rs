@@ -14,26 +14,27 @@ use std::os::fd::AsFd as _;
 
 use aya::programs::ProgramError;
 
-use super::{Attached, Counter, PodId};
+use super::{AttachedCgroup, Counter, PodId};
 use crate::{
     CounterError,
-    kernel::{ATTACHED, Kernel, Shape, refused},
-    pins::{Kept, Pins, has_all},
+    kernel::{ATTACHED, Kernel, Shape, program_error},
+    pins::{PinnedSlot, Pins, has_all},
 };
 
 /// The result of [`Counter::pinned`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
-    /// Number of cgroups whose counting continued while no process ran, and was adopted.
+    /// Number of cgroups that were counted while no agent ran, and that this process continues to count.
     pub adopted: usize,
     /// Number of links whose program was replaced: a program of another build by this build's program.
     pub exchanged: usize,
     /// Number of cgroups that are no longer counted, because they are deleted or only some of their links were pinned.
     pub dropped: usize,
-    /// Names of the other map layouts whose pins were removed. Cgroups that were counted with these pins are no longer
-    /// counted.
+    /// Names of the map layouts, other than this build's, whose pins were removed. Cgroups that were counted with these
+    /// pins are no longer counted.
     pub layouts: Vec<String>,
-    /// True if pins of this build's layout were removed, because some were missing or their maps had other shapes.
+    /// True if pins of this build's layout were removed, because some were missing or their maps had other types or
+    /// sizes.
     pub halfway: bool,
 }
 
@@ -50,7 +51,7 @@ impl Counter {
             ..Adoption::default()
         };
         for layout in &found.layouts {
-            tracing::warn!(%layout, "pins of another layout replaced: counting starts from zero");
+            tracing::warn!(%layout, "pins of another map layout removed: counting starts from zero");
         }
         let maps = Shape::all()?;
         let there = pins.maps().exists();
@@ -71,17 +72,17 @@ impl Counter {
     }
 
     fn adopt_all(mut self, mut found: Adoption) -> Result<(Self, Adoption), CounterError> {
-        let kept = match &self.pins {
-            Some(pins) => pins.kept()?,
+        let all_pinned = match &self.pins {
+            Some(pins) => pins.pinned_slots()?,
             None => Vec::new(),
         };
-        for kept in kept {
-            let pod = PodId(kept.slot);
-            match kept.cgroup() {
+        for pinned in all_pinned {
+            let pod = PodId(pinned.slot);
+            match pinned.cgroup() {
                 // A removed cgroup can still be adopted, because the kernel releases its links some time later. No pod
                 // has this cgroup, so its counting stops after the first complete list of pods.
                 Some(cgroup) => {
-                    found.exchanged += self.adopt(pod, cgroup, kept)?;
+                    found.exchanged += self.adopt(pod, cgroup, pinned)?;
                     found.adopted += 1;
                 }
                 None => {
@@ -90,14 +91,14 @@ impl Counter {
                         "the cgroup is deleted or only partly attached: no longer counted"
                     );
                     let rules = self.read_rules(pod)?;
-                    self.clear(pod, kept.some_cgroup(), &rules);
+                    self.clear(pod, pinned.some_cgroup(), &rules);
                     found.dropped += 1;
                 }
             }
         }
         if let Some(pins) = &self.pins {
             for build in pins.remove_other_programs()? {
-                tracing::info!(%build, "programs of another build replaced");
+                tracing::info!(%build, "pinned programs of another build removed");
             }
         }
         tracing::info!(?found, "counting");
@@ -105,26 +106,31 @@ impl Counter {
     }
 
     /// Adopts one cgroup. Returns the number of its links whose program was replaced.
-    fn adopt(&mut self, pod: PodId, cgroup: u64, kept: Kept) -> Result<usize, CounterError> {
+    fn adopt(
+        &mut self,
+        pod: PodId,
+        cgroup: u64,
+        pinned: PinnedSlot,
+    ) -> Result<usize, CounterError> {
         let mut exchanged = 0;
-        for ((link, about), (name, _)) in kept.links.iter().zip(ATTACHED) {
-            if about.program != self.kernel.program_id(name)? {
+        for ((link, info), (name, _)) in pinned.links.iter().zip(ATTACHED) {
+            if info.program != self.kernel.program_id(name)? {
                 link.replace(self.kernel.program(name)?.as_fd())
-                    .map_err(|error| refused(name, ProgramError::IOError(error)))?;
+                    .map_err(|error| program_error(name, ProgramError::IOError(error)))?;
                 exchanged += 1;
             }
         }
         let rules = self.read_rules(pod)?;
         // Usually the pod slot is already assigned to the cgroup. The assignment is missing if the process that
         // attached the programs was killed before it assigned the slot.
-        self.name_slot(cgroup, pod)?;
+        self.assign_slot(cgroup, pod)?;
         self.pods.insert(
             pod,
-            Attached {
+            AttachedCgroup {
                 cgroup,
                 rules,
-                since: kept.since,
-                _links: kept.links.into_iter().map(|(link, _)| link).collect(),
+                since: pinned.since,
+                _links: pinned.links.into_iter().map(|(link, _)| link).collect(),
             },
         );
         Ok(exchanged)

@@ -4,7 +4,7 @@
 //! the programs. With [`Pins`] the counting continues, and the next process adopts it; see [`Counter::pinned`].
 
 mod adopt;
-mod news;
+mod kernel_messages;
 mod slots;
 
 use std::{collections::BTreeMap, fs::File, os::fd::AsFd as _, path::Path, time::Duration};
@@ -13,15 +13,15 @@ use aya::{maps::Map, programs::ProgramError};
 
 use crate::{
     CounterError, Reading, Rules, cgroup,
-    kernel::{ATTACHED, Kernel, Link, refused},
-    mapped::Mapped,
+    kernel::{ATTACHED, Kernel, Link, program_error},
+    mapped_counters::MappedCounters,
     pins::Pins,
 };
 
-use self::news::KernelLog;
+use self::kernel_messages::KernelLog;
 pub use self::{
     adopt::Adoption,
-    news::{Events, Wakes},
+    kernel_messages::{Events, WakeUps},
 };
 
 /// A counted cgroup, identified by its slot in the maps.
@@ -30,7 +30,7 @@ pub struct PodId(u32);
 
 /// The state of a counted cgroup.
 #[derive(Debug)]
-struct Attached {
+struct AttachedCgroup {
     /// The inode of the cgroup.
     cgroup: u64,
     rules: Rules,
@@ -44,8 +44,8 @@ struct Attached {
 pub struct Counter {
     kernel: Kernel,
     log: KernelLog,
-    counters: Mapped,
-    pods: BTreeMap<PodId, Attached>,
+    counters: MappedCounters,
+    pods: BTreeMap<PodId, AttachedCgroup>,
     /// The slot that was assigned most recently.
     last: u32,
     pins: Option<Pins>,
@@ -65,7 +65,7 @@ impl Counter {
         let Map::Array(pods) = kernel.raw_map("PODS")? else {
             return Err(CounterError::Incomplete("array PODS"));
         };
-        let counters = Mapped::new(pods)?;
+        let counters = MappedCounters::new(pods)?;
         let log = KernelLog::of(&mut kernel)?;
         Ok(Self {
             kernel,
@@ -103,7 +103,7 @@ impl Counter {
         cgroup: u64,
         path: &Path,
         rules: &Rules,
-    ) -> Result<Attached, CounterError> {
+    ) -> Result<AttachedCgroup, CounterError> {
         self.zero(pod)?;
         let since = now()?;
         // A killed process may have left counting rules in this pod slot. These rules are replaced.
@@ -117,16 +117,16 @@ impl Counter {
         for (name, hook) in ATTACHED {
             let program = self.kernel.program(name)?.as_fd();
             let link = Link::attach(program, directory.as_fd(), hook)
-                .map_err(|error| refused(name, ProgramError::IOError(error)))?;
+                .map_err(|error| program_error(name, ProgramError::IOError(error)))?;
             links.push(link);
         }
         if let Some(pins) = &self.pins {
-            pins.keep(pod.0, since, &links)?;
+            pins.pin_slot(pod.0, since, &links)?;
         }
         // The pod slot is assigned to the cgroup last, because connections are counted from the assignment on. If the
         // process is killed before the assignment, the next process assigns the slot.
-        self.name_slot(cgroup, pod)?;
-        Ok(Attached {
+        self.assign_slot(cgroup, pod)?;
+        Ok(AttachedCgroup {
             cgroup,
             rules: rules.clone(),
             since,
@@ -163,9 +163,9 @@ impl Counter {
         if !self.pods.contains_key(&pod) {
             return Err(CounterError::Unknown(pod.0));
         }
-        let cells = self.counters.read(pod.0)?;
+        let counters = self.counters.read(pod.0)?;
         // The clock is read last, so every counted change happened before the time of the reading.
-        Ok(Reading::new(now()?, &cells))
+        Ok(Reading::new(now()?, &counters))
     }
 
     /// Returns the approximate number of requests in flight; 0 if the cgroup is not counted. Requests that begin or end
@@ -206,9 +206,9 @@ impl Counter {
     fn clear(&mut self, pod: PodId, cgroup: Option<u64>, rules: &Rules) {
         // The slot assignment is removed first. Without this removal it would outlive the links, and links that are
         // attached to the same cgroup later would at first count in this slot.
-        let _ = self.unname_slot(pod, cgroup);
+        let _ = self.unassign_slot(pod, cgroup);
         if let Some(pins) = &self.pins
-            && let Err(error) = pins.forget(pod.0)
+            && let Err(error) = pins.unpin_slot(pod.0)
         {
             tracing::warn!(slot = pod.0, %error, "cannot unpin the programs of a cgroup: it is still counted");
         }

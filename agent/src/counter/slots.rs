@@ -41,12 +41,12 @@ impl Counter {
         let mut map: Array<_, PodCounters> = self.kernel.map("PODS")?;
         let mut zero = PodCounters::ZERO;
         zero.slot = u64::from(pod.0);
-        // The slot's previous pod may still have bytes in the out-of-order buffer. `kept` counts these bytes and is not
-        // set to zero, because the connections of the previous pod subtract the bytes when they free them.
-        zero.kept = map
+        // The slot's previous pod may still have pieces in the out-of-order buffer. `pieces` counts these pieces and is
+        // not set to zero, because the connections of the previous pod subtract the pieces when they free them.
+        zero.pieces = map
             .get(&pod.0, 0)
             .map_err(|source| map_error("PODS", source))?
-            .kept;
+            .pieces;
         map.set(pod.0, zero, 0)
             .map_err(|source| map_error("PODS", source))
     }
@@ -102,37 +102,37 @@ impl Counter {
     }
 
     /// Assigns a slot to a cgroup. The programs are already attached to the cgroup.
-    pub(super) fn name_slot(&mut self, cgroup: u64, pod: PodId) -> Result<(), CounterError> {
+    pub(super) fn assign_slot(&mut self, cgroup: u64, pod: PodId) -> Result<(), CounterError> {
         let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
         map.insert(cgroup, pod.0, 0)
             .map_err(|source| map_error("CGROUPS", source))?;
-        self.set_name(cgroup, pod.0)
+        self.write_slot(cgroup, pod.0)
     }
 
     /// Removes the assignment of a slot, so that the programs ignore the connections of its cgroup.
-    pub(super) fn unname_slot(
+    pub(super) fn unassign_slot(
         &mut self,
         pod: PodId,
         cgroup: Option<u64>,
     ) -> Result<(), CounterError> {
         let mut map: HashMap<_, u64, u32> = self.kernel.map("CGROUPS")?;
         // All entries with this slot are removed, because the id of a deleted cgroup may be unknown.
-        let named: Vec<u64> = map
+        let assigned: Vec<u64> = map
             .iter()
             .filter_map(Result::ok)
             .filter(|(_, slot)| *slot == pod.0)
             .map(|(cgroup, _)| cgroup)
             .collect();
-        for cgroup in &named {
+        for cgroup in &assigned {
             // An error is ignored, because the entry may already be removed.
             let _ = map.remove(cgroup);
         }
         // `cgroup` is `None` if the cgroup is deleted. A deleted cgroup has no entry in the cgroup storage map, so
         // nothing is written.
-        cgroup.map_or(Ok(()), |cgroup| self.set_name(cgroup, NO_SLOT))
+        cgroup.map_or(Ok(()), |cgroup| self.write_slot(cgroup, NO_SLOT))
     }
 
-    fn set_name(&mut self, cgroup: u64, slot: u32) -> Result<(), CounterError> {
+    fn write_slot(&mut self, cgroup: u64, slot: u32) -> Result<(), CounterError> {
         #[expect(deprecated, reason = "see the import")]
         let mut map: CgroupStorage<_, u64> = self.kernel.map("SLOT")?;
         map.insert(

@@ -12,13 +12,13 @@ use super::bpf;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Hook {
-    /// Packets to the sockets of a cgroup.
+    /// The program runs for packets to the sockets of a cgroup.
     Ingress = 0,
-    /// Packets from the sockets of a cgroup.
+    /// The program runs for packets from the sockets of a cgroup.
     Egress = 1,
-    /// Opening and closing of the sockets of a cgroup.
+    /// The program runs when the sockets of a cgroup open and close their connections.
     SockOps = 3,
-    /// Release of a cgroup's socket by its last owner. Requires Linux 5.9.
+    /// The program runs when the last owner of a cgroup's socket releases it. Requires Linux 5.9.
     SockRelease = 34,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Link(OwnedFd);
 
 /// The kernel's information about a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct About {
+pub(crate) struct LinkInfo {
     /// The id of the program.
     pub(crate) program: u32,
     /// The inode of the cgroup; 0 if the cgroup is deleted.
@@ -37,7 +37,7 @@ pub(crate) struct About {
     hook: u32,
 }
 
-impl About {
+impl LinkInfo {
     /// Returns whether the link is on this hook of an existing cgroup.
     pub(crate) fn is_on(&self, hook: Hook) -> bool {
         self.hook == hook as u32 && self.cgroup != 0
@@ -70,7 +70,7 @@ impl Link {
     }
 
     /// Reads the kernel's information about the link. Returns an error if it is not a cgroup link.
-    pub(crate) fn about(&self) -> io::Result<About> {
+    pub(crate) fn info(&self) -> io::Result<LinkInfo> {
         const CGROUP: u32 = 3; // BPF_LINK_TYPE_CGROUP
         let info = bpf::link_info(self.0.as_fd())?;
         if info.link_type != CGROUP {
@@ -79,7 +79,7 @@ impl Link {
                 info.link_type
             )));
         }
-        Ok(About {
+        Ok(LinkInfo {
             program: info.program,
             cgroup: info.cgroup,
             hook: info.attach_type,

@@ -23,7 +23,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use crate::CounterError;
 
 pub(crate) use self::{
-    link::{About, Hook, Link},
+    link::{Hook, Link, LinkInfo},
     object::{ATTACHED, build},
     shape::Shape,
 };
@@ -68,13 +68,13 @@ impl Kernel {
     /// program that the kernel rejects, loads its substitute.
     pub(crate) fn load_programs(&mut self) -> Result<(), CounterError> {
         self.load_those(|name| !object::is_substitute(name))?;
-        let wanted: Vec<_> = object::CALLS
+        let substitutes: Vec<_> = object::CALLS
             .iter()
             .filter(|call| self.program(call.program).is_err())
             .filter_map(|call| call.instead)
             .filter(|name| self.program(name).is_err())
             .collect();
-        self.load_those(|name| wanted.contains(&name))
+        self.load_those(|name| substitutes.contains(&name))
     }
 
     fn load_those(&mut self, these: impl Fn(&str) -> bool) -> Result<(), CounterError> {
@@ -153,7 +153,7 @@ impl Kernel {
             };
             let program = program
                 .try_clone()
-                .map_err(|error| refused(call.program, ProgramError::IOError(error)))?;
+                .map_err(|error| program_error(call.program, ProgramError::IOError(error)))?;
             let mut programs: ProgramArray<_> = self.map(call.array)?;
             programs
                 .set(call.place, &program, 0)
@@ -176,7 +176,7 @@ impl Kernel {
             .program(name)
             .ok_or(CounterError::Incomplete(name))?
             .fd()
-            .map_err(|source| refused(name, source))
+            .map_err(|source| program_error(name, source))
     }
 
     /// Returns the kernel's id of a loaded program.
@@ -186,7 +186,7 @@ impl Kernel {
             .ok_or(CounterError::Incomplete(name))?
             .info()
             .map(|info| info.id())
-            .map_err(|source| refused(name, source))
+            .map_err(|source| program_error(name, source))
     }
 
     /// Returns a map, opened for reading and writing.
@@ -201,7 +201,7 @@ impl Kernel {
             .map_err(|source| map_error(name, source))
     }
 
-    /// Returns a map without conversion to a typed map.
+    /// Returns a map as aya's untyped [`Map`].
     pub(crate) fn raw_map(&self, name: &'static str) -> Result<&Map, CounterError> {
         self.0.map(name).ok_or(CounterError::Incomplete(name))
     }
@@ -231,13 +231,13 @@ impl Kernel {
         mut act: impl FnMut(&str, &mut Program) -> Result<(), ProgramError>,
     ) -> Result<(), CounterError> {
         self.0.programs_mut().try_for_each(|(name, program)| {
-            act(name, program).map_err(|source| refused(name, source))
+            act(name, program).map_err(|source| program_error(name, source))
         })
     }
 }
 
 /// Returns the error for a program that the kernel rejects.
-pub(crate) fn refused(name: &str, source: ProgramError) -> CounterError {
+pub(crate) fn program_error(name: &str, source: ProgramError) -> CounterError {
     if !nix::unistd::geteuid().is_root() {
         return CounterError::NotPermitted;
     }

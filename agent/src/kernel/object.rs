@@ -31,7 +31,8 @@ pub(super) struct Call {
     pub(super) place: u32,
     /// Name of the program.
     pub(super) program: &'static str,
-    /// The substitute for this slot if the kernel cannot load `program`, because `bpf_loop` needs Linux 5.17.
+    /// The substitute: the program that is put into this slot if the kernel cannot load `program`, because `program`
+    /// uses `bpf_loop`, which needs Linux 5.17.
     pub(super) instead: Option<&'static str>,
 }
 
@@ -122,7 +123,8 @@ pub(super) fn is_substitute(program: &str) -> bool {
         && !CALLS.iter().any(|call| call.program == program)
 }
 
-/// Returns whether counting works without this program, because the program has a substitute or is a substitute.
+/// Returns whether counting works if the kernel cannot load this program. It does if the program has a substitute, or
+/// if it is only the substitute of another program.
 pub(super) fn is_optional(program: &str) -> bool {
     CALLS
         .iter()

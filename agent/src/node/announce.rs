@@ -11,7 +11,7 @@ use kube::{
 };
 use tracing::warn;
 
-use super::{lack::Lack, pod::PodSpec};
+use super::{pod::PodSpec, unavailable::UnavailableReason};
 
 /// Maximum length of an Event's note in bytes, a limit of the API.
 const LONGEST_NOTE: usize = 1024;
@@ -43,19 +43,19 @@ impl Announcer {
     }
 
     /// Writes an Event on the Node with the reason why no request on this node can be counted.
-    pub(super) fn lacks(&self, lack: &Lack) {
-        let note = format!("Requests to the pods of this node are not counted: {lack}");
-        self.publish(self.node.clone(), EventType::Warning, lack.reason(), note);
+    pub(super) fn node_unavailable(&self, reason: &UnavailableReason) {
+        let note = format!("Requests to the pods of this node are not counted: {reason}");
+        self.publish(self.node.clone(), EventType::Warning, reason.label(), note);
     }
 
     /// Writes an Event on the Node: requests are counted again.
-    pub(super) fn counts(&self) {
+    pub(super) fn node_counting(&self) {
         let note = "Requests to the pods of this node are counted".to_owned();
         self.publish(self.node.clone(), EventType::Normal, "Counting", note);
     }
 
     /// Writes an Event on a pod with the reason why the pod cannot be counted.
-    pub(super) fn refuses(&self, pod: &PodSpec, why: &str) {
+    pub(super) fn pod_rejected(&self, pod: &PodSpec, why: &str) {
         let regarding = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),

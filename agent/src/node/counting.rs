@@ -12,7 +12,7 @@
 //! Failure mode: if the counters of a pod cannot be read, the next report does not contain the pod. The pod is not
 //! reported with zero requests.
 
-mod counted;
+mod counted_pod;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use ebb_agent::{CounterError, Reading};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use self::counted::Counted;
+use self::counted_pod::CountedPod;
 use super::{
     kubelet::Kubelet,
     meter::Meter,
@@ -36,15 +36,15 @@ const LINGERS: Duration = Duration::from_secs(3);
 
 /// Interval at which the Event about a pod that cannot be counted is written again. The API server deletes Events after
 /// an hour by default.
-const TELL_AGAIN: Duration = Duration::from_secs(30 * 60);
+const EVENT_INTERVAL: Duration = Duration::from_secs(30 * 60);
 
 /// The pods of the node and their counters.
 #[derive(Debug)]
 pub(super) struct Counting<M: Meter> {
     kubelet: Kubelet,
     meter: Option<M>,
-    pods: BTreeMap<String, Entry<M::Pod>>,
-    gone: Vec<Gone>,
+    pods: BTreeMap<String, PodEntry<M::Pod>>,
+    deleted: Vec<DeletedPod>,
     /// Uids of the pods that were received in the current list of all pods. `None` if no list is in progress.
     listed: Option<BTreeSet<String>>,
     synced: bool,
@@ -53,43 +53,46 @@ pub(super) struct Counting<M: Meter> {
 }
 
 #[derive(Debug)]
-struct Entry<P> {
-    wanted: PodSpec,
-    state: State<P>,
+struct PodEntry<P> {
+    spec: PodSpec,
+    state: CountingState<P>,
 }
 
 #[derive(Debug)]
-enum State<P> {
+enum CountingState<P> {
     /// The pod has no cgroup yet, or the counter is not loaded.
     Waiting,
     /// The pod opted in but cannot be counted.
-    Refused {
+    Rejected {
         why: String,
         /// Time of the last Event about this pod.
-        told: Option<Instant>,
+        last_event: Option<Instant>,
     },
     /// The pod is counted.
-    Counted(Box<Counted<P>>),
+    Counted(Box<CountedPod<P>>),
 }
 
-impl<P> State<P> {
-    /// Returns the state of a refused pod, and logs the reason.
-    fn refuse(wanted: &PodSpec, why: String) -> Self {
-        warn!(uid = wanted.uid, pod = %Named(wanted), why, "cannot be counted");
-        Self::Refused { why, told: None }
+impl<P> CountingState<P> {
+    /// Returns the state of a rejected pod, and logs the reason.
+    fn reject(spec: &PodSpec, why: String) -> Self {
+        warn!(uid = spec.uid, pod = %PodName(spec), why, "cannot be counted");
+        Self::Rejected {
+            why,
+            last_event: None,
+        }
     }
 }
 
 #[derive(Debug)]
-struct Gone {
-    figures: Figures,
+struct DeletedPod {
+    reading: PodReading,
     until: Instant,
 }
 
 /// One pod's last reading, with the pod's specification and the start of its counting.
 #[derive(Clone, Debug)]
-pub(super) struct Figures {
-    pub(super) wanted: PodSpec,
+pub(super) struct PodReading {
+    pub(super) spec: PodSpec,
     /// Start of the counting, `CLOCK_MONOTONIC`.
     pub(super) since: Duration,
     pub(super) reading: Reading,
@@ -100,7 +103,7 @@ pub(super) struct Figures {
 pub(super) struct PodCounts {
     pub(super) counted: usize,
     pub(super) waiting: usize,
-    pub(super) refused: usize,
+    pub(super) rejected: usize,
 }
 
 impl<M: Meter> Counting<M> {
@@ -109,14 +112,14 @@ impl<M: Meter> Counting<M> {
             kubelet,
             meter: None,
             pods: BTreeMap::new(),
-            gone: Vec::new(),
+            deleted: Vec::new(),
             listed: None,
             synced: false,
             missed: 0,
         }
     }
 
-    /// Sets the counter, and begins to count the waiting pods.
+    /// Sets the counter of requests, and begins to count the pods that have waited for it.
     pub(super) fn set_meter(&mut self, meter: M) {
         self.meter = Some(meter);
         self.try_waiting();
@@ -143,17 +146,17 @@ impl<M: Meter> Counting<M> {
     /// Records that the list of all pods is complete. Pods that are not in the list are removed.
     pub(super) fn list_ends(&mut self, now: Instant) {
         let listed = self.listed.take().unwrap_or_default();
-        let gone: Vec<_> = self
+        let deleted: Vec<_> = self
             .pods
             .keys()
             .filter(|uid| !listed.contains(*uid))
             .cloned()
             .collect();
-        for uid in gone {
+        for uid in deleted {
             self.remove(&uid, now);
         }
         self.synced = true;
-        self.settle();
+        self.detach_unclaimed();
     }
 
     /// Records a new or changed pod.
@@ -161,49 +164,49 @@ impl<M: Meter> Counting<M> {
         if let Some(listed) = &mut self.listed {
             listed.insert(pod.uid().to_owned());
         }
-        let (wanted, refused) = match pod.asked() {
+        let (spec, rejected) = match pod.opt_in() {
             OptIn::Nothing => return self.remove(pod.uid(), now),
-            OptIn::Count(wanted) => (wanted, None),
-            OptIn::Wrong(wanted, why) => (wanted, Some(why)),
+            OptIn::Count(spec) => (spec, None),
+            OptIn::Rejected(spec, why) => (spec, Some(why)),
         };
-        let uid = wanted.uid.clone();
-        if let Some(why) = refused {
-            return self.refuse(wanted, why, now);
+        let uid = spec.uid.clone();
+        if let Some(why) = rejected {
+            return self.reject(spec, why, now);
         }
         match self.pods.get_mut(&uid) {
-            Some(entry) if entry.wanted == wanted => return,
+            Some(entry) if entry.spec == spec => return,
             Some(entry) => {
-                entry.wanted = wanted;
-                if let (State::Counted(counted), Some(meter)) = (&entry.state, &mut self.meter)
-                    && let Err(error) = counted.obey(meter, &entry.wanted.rules)
+                entry.spec = spec;
+                if let (CountingState::Counted(counted), Some(meter)) =
+                    (&entry.state, &mut self.meter)
+                    && let Err(error) = counted.apply_rules(meter, &entry.spec.rules)
                 {
                     meter.detach(counted.pod);
-                    entry.state = State::refuse(&entry.wanted, error.to_string());
-                } else if let State::Refused { .. } = entry.state {
-                    entry.state = State::Waiting;
+                    entry.state = CountingState::reject(&entry.spec, error.to_string());
+                } else if let CountingState::Rejected { .. } = entry.state {
+                    entry.state = CountingState::Waiting;
                 }
             }
             None => {
-                let state = State::Waiting;
-                self.pods.insert(uid.clone(), Entry { wanted, state });
+                let state = CountingState::Waiting;
+                self.pods.insert(uid.clone(), PodEntry { spec, state });
             }
         }
         self.try_one(&uid);
     }
 
     /// Records a pod that opted in but cannot be counted.
-    fn refuse(&mut self, wanted: PodSpec, why: String, now: Instant) {
-        let known = self.pods.get(&wanted.uid);
-        // The refusal is logged once, not at each unrelated change of the pod.
+    fn reject(&mut self, spec: PodSpec, why: String, now: Instant) {
+        let known = self.pods.get(&spec.uid);
+        // The rejection is logged once, not at each unrelated change of the pod.
         if known.is_some_and(
-            |entry| matches!(&entry.state, State::Refused { why: known, .. } if *known == why),
+            |entry| matches!(&entry.state, CountingState::Rejected { why: known, .. } if *known == why),
         ) {
             return;
         }
-        self.remove(&wanted.uid, now);
-        let state = State::refuse(&wanted, why);
-        self.pods
-            .insert(wanted.uid.clone(), Entry { wanted, state });
+        self.remove(&spec.uid, now);
+        let state = CountingState::reject(&spec, why);
+        self.pods.insert(spec.uid.clone(), PodEntry { spec, state });
     }
 
     /// Removes a pod that is deleted or no longer opted in.
@@ -211,39 +214,40 @@ impl<M: Meter> Counting<M> {
         let Some(entry) = self.pods.remove(uid) else {
             return;
         };
-        if let State::Counted(counted) = entry.state {
-            self.take_leave(entry.wanted, *counted, now);
+        if let CountingState::Counted(counted) = entry.state {
+            self.stop_counting(entry.spec, *counted, now);
         }
     }
 
-    /// Tries again to find the cgroups of waiting pods. Returns whether at least one cgroup was found.
+    /// Tries again to find the cgroups of the pods that wait for one. Returns whether at least one cgroup was found.
     pub(super) fn try_waiting(&mut self) -> bool {
         let waiting: Vec<_> = self
             .pods
             .iter()
-            .filter(|(_, entry)| matches!(entry.state, State::Waiting))
+            .filter(|(_, entry)| matches!(entry.state, CountingState::Waiting))
             .map(|(uid, _)| uid.clone())
             .collect();
         let before = waiting.len();
         for uid in waiting {
             self.try_one(&uid);
         }
-        self.settle();
-        self.tally().waiting < before
+        self.detach_unclaimed();
+        self.pod_counts().waiting < before
     }
 
-    /// Reads all counted pods. A pod whose cgroup is deleted becomes a waiting pod.
+    /// Reads the counters of all counted pods. A pod whose cgroup is deleted is no longer counted, and waits for a new
+    /// cgroup.
     pub(super) fn read(&mut self, now: Instant) {
-        self.gone.retain(|gone| gone.until > now);
+        self.deleted.retain(|deleted| deleted.until > now);
         let Some(meter) = &self.meter else { return };
         let mut lost = Vec::new();
         for (uid, entry) in &mut self.pods {
-            let State::Counted(counted) = &mut entry.state else {
+            let CountingState::Counted(counted) = &mut entry.state else {
                 continue;
             };
             match meter.read(counted.pod) {
                 Ok(reading) => {
-                    counted.keep(meter, reading, &entry.wanted);
+                    counted.record(meter, reading, &entry.spec);
                 }
                 Err(error) => {
                     self.missed += 1;
@@ -258,11 +262,11 @@ impl<M: Meter> Counting<M> {
         }
         for uid in lost {
             if let Some(entry) = self.pods.get_mut(&uid) {
-                // The pod becomes a waiting pod, because kubelet may create a new cgroup for it.
-                let state = std::mem::replace(&mut entry.state, State::Waiting);
-                let wanted = entry.wanted.clone();
-                if let State::Counted(counted) = state {
-                    self.take_leave(wanted, *counted, now);
+                // The pod waits again, because kubelet may create a new cgroup for it.
+                let state = std::mem::replace(&mut entry.state, CountingState::Waiting);
+                let spec = entry.spec.clone();
+                if let CountingState::Counted(counted) = state {
+                    self.stop_counting(spec, *counted, now);
                 }
             }
         }
@@ -275,7 +279,7 @@ impl<M: Meter> Counting<M> {
             return false;
         };
         self.pods.values().any(|entry| match &entry.state {
-            State::Counted(counted) => counted.bursts(meter),
+            CountingState::Counted(counted) => counted.bursts(meter),
             _ => false,
         })
     }
@@ -285,68 +289,70 @@ impl<M: Meter> Counting<M> {
     pub(super) fn arm(&self) {
         let Some(meter) = &self.meter else { return };
         for entry in self.pods.values() {
-            if let State::Counted(counted) = &entry.state {
+            if let CountingState::Counted(counted) = &entry.state {
                 counted.arm(meter);
             }
         }
     }
 
     /// Returns the last readings of all counted pods and of recently deleted pods.
-    pub(super) fn figures(&self) -> impl Iterator<Item = Figures> + '_ {
+    pub(super) fn readings(&self) -> impl Iterator<Item = PodReading> + '_ {
         let living = self.pods.values().filter_map(|entry| match &entry.state {
-            State::Counted(counted) => Some(Figures {
-                wanted: entry.wanted.clone(),
+            CountingState::Counted(counted) => Some(PodReading {
+                spec: entry.spec.clone(),
                 since: counted.since,
                 reading: counted.last.clone()?,
             }),
             _ => None,
         });
-        // The last reading of a deleted cgroup is excluded if its pod is counted again, so each pod appears once.
-        let gone = self.gone.iter().filter(|gone| {
+        // If the pod of a deleted cgroup is counted again with a new cgroup, the last reading of the deleted cgroup is
+        // excluded. So each pod appears once.
+        let deleted = self.deleted.iter().filter(|deleted| {
             self.pods
-                .get(&gone.figures.wanted.uid)
-                .is_none_or(|entry| !matches!(entry.state, State::Counted(_)))
+                .get(&deleted.reading.spec.uid)
+                .is_none_or(|entry| !matches!(entry.state, CountingState::Counted(_)))
         });
-        living.chain(gone.map(|gone| gone.figures.clone()))
+        living.chain(deleted.map(|deleted| deleted.reading.clone()))
     }
 
-    /// Returns the refused pods for which an Event is due, and the reason for each refusal. An Event is due if none was
-    /// written for [`TELL_AGAIN`].
-    pub(super) fn refusals(&mut self, now: Instant) -> Vec<(PodSpec, String)> {
-        let mut refused = Vec::new();
+    /// Returns the rejected pods for which an Event is due, and the reason for each rejection. An Event is due if none
+    /// was written for [`EVENT_INTERVAL`].
+    pub(super) fn rejections(&mut self, now: Instant) -> Vec<(PodSpec, String)> {
+        let mut rejected = Vec::new();
         for entry in self.pods.values_mut() {
-            if let State::Refused { why, told } = &mut entry.state
-                && told.is_none_or(|told| now.duration_since(told) >= TELL_AGAIN)
+            if let CountingState::Rejected { why, last_event } = &mut entry.state
+                && last_event
+                    .is_none_or(|last_event| now.duration_since(last_event) >= EVENT_INTERVAL)
             {
-                *told = Some(now);
-                refused.push((entry.wanted.clone(), why.clone()));
+                *last_event = Some(now);
+                rejected.push((entry.spec.clone(), why.clone()));
             }
         }
-        refused
+        rejected
     }
 
-    pub(super) fn tally(&self) -> PodCounts {
-        let mut tally = PodCounts::default();
+    pub(super) fn pod_counts(&self) -> PodCounts {
+        let mut counts = PodCounts::default();
         for entry in self.pods.values() {
             match entry.state {
-                State::Waiting => tally.waiting += 1,
-                State::Refused { .. } => tally.refused += 1,
-                State::Counted(_) => tally.counted += 1,
+                CountingState::Waiting => counts.waiting += 1,
+                CountingState::Rejected { .. } => counts.rejected += 1,
+                CountingState::Counted(_) => counts.counted += 1,
             }
         }
-        tally
+        counts
     }
 
     /// Reads the counters of a pod for the last time, and stops counting the pod.
-    fn take_leave(&mut self, wanted: PodSpec, counted: Counted<M::Pod>, now: Instant) {
+    fn stop_counting(&mut self, spec: PodSpec, counted: CountedPod<M::Pod>, now: Instant) {
         let Some(meter) = &mut self.meter else { return };
         let last = meter.read(counted.pod).ok().or(counted.last);
         meter.detach(counted.pod);
-        info!(uid = wanted.uid, pod = %Named(&wanted), "no longer counted");
+        info!(uid = spec.uid, pod = %PodName(&spec), "no longer counted");
         if let Some(reading) = last {
-            self.gone.push(Gone {
-                figures: Figures {
-                    wanted,
+            self.deleted.push(DeletedPod {
+                reading: PodReading {
+                    spec,
                     since: counted.since,
                     reading,
                 },
@@ -359,28 +365,28 @@ impl<M: Meter> Counting<M> {
         let (Some(entry), Some(meter)) = (self.pods.get_mut(uid), &mut self.meter) else {
             return;
         };
-        if !matches!(entry.state, State::Waiting) {
+        if !matches!(entry.state, CountingState::Waiting) {
             return;
         }
-        let Some(path) = self.kubelet.find(uid, entry.wanted.qos) else {
+        let Some(path) = self.kubelet.find(uid, entry.spec.qos) else {
             return;
         };
-        match Counted::begin(meter, path, &entry.wanted) {
+        match CountedPod::begin(meter, path, &entry.spec) {
             Ok(counted) => {
                 let cgroup = counted.path.display();
-                info!(uid, pod = %Named(&entry.wanted), %cgroup, "counted");
-                entry.state = State::Counted(Box::new(counted));
+                info!(uid, pod = %PodName(&entry.spec), %cgroup, "counted");
+                entry.state = CountingState::Counted(Box::new(counted));
             }
-            // The cgroup was deleted after it was found, so the pod remains a waiting pod.
+            // The cgroup was deleted after it was found, so the pod continues to wait for a cgroup.
             Err(CounterError::Cgroup(_)) => {}
             Err(error) => {
-                entry.state = State::refuse(&entry.wanted, error.to_string());
+                entry.state = CountingState::reject(&entry.spec, error.to_string());
             }
         }
     }
 
     /// Stops the counting of cgroups that an earlier agent attached and no pod has adopted.
-    fn settle(&mut self) {
+    fn detach_unclaimed(&mut self) {
         let Some(meter) = &mut self.meter else { return };
         if !self.synced {
             return;
@@ -389,7 +395,7 @@ impl<M: Meter> Counting<M> {
             .pods
             .values()
             .filter_map(|entry| match &entry.state {
-                State::Counted(counted) => Some(counted.pod),
+                CountingState::Counted(counted) => Some(counted.pod),
                 _ => None,
             })
             .collect();
@@ -406,9 +412,9 @@ impl<M: Meter> Counting<M> {
 }
 
 /// Formats a pod as `namespace/name`, for the log.
-struct Named<'a>(&'a PodSpec);
+struct PodName<'a>(&'a PodSpec);
 
-impl std::fmt::Display for Named<'_> {
+impl std::fmt::Display for PodName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.0.namespace, self.0.name)
     }

@@ -79,7 +79,7 @@ impl Kubelet {
             .find(|path| path.is_dir())
     }
 
-    /// Returns whether this tree has kubelet's directory for pods (`kubepods`).
+    /// Returns whether this cgroup tree contains kubelet's directory for pods (`kubepods`).
     pub(crate) fn is_used(&self) -> bool {
         let levels = self.pods();
         self.by_systemd(&levels).is_dir() || self.by_cgroupfs(&levels).is_dir()

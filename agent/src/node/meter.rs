@@ -26,7 +26,8 @@ pub(super) trait Meter {
     fn read(&self, pod: Self::Pod) -> Result<Reading, CounterError>;
     /// Returns the approximate number of requests in flight.
     fn peek(&self, pod: Self::Pod) -> u64;
-    /// Asks for one wake-up of the agent, at the latest when a pod has this number of requests in flight.
+    /// Requests one wake-up of the agent from the kernel programs: when the pod has this number of requests in flight,
+    /// or earlier.
     fn wake_at(&self, pod: Self::Pod, in_flight: u64);
     /// Returns all counted cgroups, including those of earlier agents.
     fn pods(&self) -> Vec<Self::Pod>;

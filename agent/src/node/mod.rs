@@ -8,7 +8,6 @@ pub(crate) mod args;
 mod burst;
 mod counting;
 mod kubelet;
-mod lack;
 mod meter;
 mod metrics;
 mod pod;
@@ -17,6 +16,7 @@ mod ports;
 mod report;
 mod run;
 mod status;
+mod unavailable;
 
 use std::{
     path::Path,
@@ -40,10 +40,10 @@ use self::{
     args::Run,
     counting::Counting,
     kubelet::Kubelet,
-    lack::Place,
     metrics::{Metrics, View},
     report::Reporter,
     status::Status,
+    unavailable::CounterPaths,
 };
 
 /// Runs the agent until SIGTERM or SIGINT. Counting with pinned programs continues afterwards.
@@ -57,11 +57,11 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let status_port = ports::status(args.status_address).await?;
     let probe_port = ports::probe(args.probe_address).await?;
 
-    let shown = Arc::new(Mutex::new(View::default()));
-    let metrics = Metrics::new(&shown);
+    let view = Arc::new(Mutex::new(View::default()));
+    let metrics = Metrics::new(&view);
     let outcomes = metrics.sending();
     let status = Arc::new(Status {
-        shown: Arc::clone(&shown),
+        view: Arc::clone(&view),
         metrics: Arc::clone(&metrics),
     });
     let hosts = Hosts::new(args.allowed_hosts);
@@ -76,11 +76,11 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
         announcer: Announcer::new(client, &args.node),
         reporter: Reporter::new(args.node).context("cannot read the boot id")?,
         counting: Counting::new(Kubelet::new(root, &args.kubelet_cgroup_root)),
-        place: Place {
+        paths: CounterPaths {
             pins: args.pins,
             kubelet_cgroup_root: args.kubelet_cgroup_root,
         },
-        shown,
+        view,
         metrics,
         reports,
     };

@@ -3,7 +3,7 @@
 //! Only the used fields are parsed: an agent runs on every node, and a whole pod object has about 10 KiB.
 //!
 //! Bias: a pod is counted only if its annotations are valid. Failure mode: a pod with invalid annotations is not
-//! counted, and is reported as refused.
+//! counted, and is reported as rejected.
 
 use ebb_agent::Rules;
 use ebb_autoscaler_core::{Annotations, Config, annotations::KNATIVE};
@@ -23,7 +23,7 @@ const UTILIZATION: f64 = 70.0;
 
 /// Assumed target of a pod without a target annotation, in requests in flight. It is a tenth of Knative's default,
 /// because the default in the cluster's ConfigMap may be smaller than Knative's.
-const UNSAID: u64 = 10;
+const DEFAULT_TARGET: u64 = 10;
 
 /// Maximum lengths of an object's name and kind in bytes: those of a DNS subdomain and a DNS label
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>). Name and kind become metric labels.
@@ -79,7 +79,7 @@ pub(crate) struct PodSpec {
     pub(crate) qos: Option<Qos>,
     pub(crate) rules: Rules,
     /// The pod's target in requests in flight. A burst does not begin below the target.
-    pub(crate) carries: u64,
+    pub(crate) target: u64,
 }
 
 /// The opt-in of a pod, from its annotations.
@@ -90,7 +90,7 @@ pub(crate) enum OptIn {
     /// The pod opted in and can be counted.
     Count(PodSpec),
     /// The pod opted in but cannot be counted. The string is the reason.
-    Wrong(PodSpec, String),
+    Rejected(PodSpec, String),
 }
 
 impl Pod {
@@ -100,7 +100,7 @@ impl Pod {
     }
 
     /// Returns the pod's opt-in, from its annotations.
-    pub(crate) fn asked(&self) -> OptIn {
+    pub(crate) fn opt_in(&self) -> OptIn {
         let given = self.metadata.annotations.as_ref();
         let read = given.into_iter().flatten().filter_map(|(key, text)| {
             READ.contains(&key.as_str())
@@ -112,21 +112,21 @@ impl Pod {
         if !opted_in || ended || !is_name(self.uid()) {
             return OptIn::Nothing;
         }
-        let wanted = |rules| PodSpec {
+        let pod_spec = |rules| PodSpec {
             uid: self.uid().to_owned(),
             namespace: self.metadata.namespace.clone().unwrap_or_default(),
             name: self.metadata.name.clone().unwrap_or_default(),
             workload: self.workload(),
             qos: Qos::parse(&self.status.qos_class),
             rules,
-            carries: self.carries(),
+            target: self.target(),
         };
         if let Some(class) = self.own_kernel() {
             let why = format!(
                 "spec.runtimeClassName: {class:?}: a pod with its own kernel (gVisor, Kata Containers) cannot be \
                  counted from the node; use a runtime class that runs on the node's kernel"
             );
-            return OptIn::Wrong(wanted(Rules::default()), cut(why));
+            return OptIn::Rejected(pod_spec(Rules::default()), cut(why));
         }
         match Annotations::parse(&Config::default(), read) {
             Ok(annotations) => {
@@ -135,12 +135,12 @@ impl Pod {
                 // kernel.
                 exclude_paths.sort();
                 exclude_paths.dedup();
-                OptIn::Count(wanted(Rules {
+                OptIn::Count(pod_spec(Rules {
                     ports: annotations.ports,
                     exclude_paths,
                 }))
             }
-            Err(problems) => OptIn::Wrong(wanted(Rules::default()), cut(problems.to_string())),
+            Err(problems) => OptIn::Rejected(pod_spec(Rules::default()), cut(problems.to_string())),
         }
     }
 
@@ -156,7 +156,7 @@ impl Pod {
 
     /// Returns the target from the pod's annotations. Invalid annotations are ignored here, because the target only
     /// decides how early a burst is detected.
-    fn carries(&self) -> u64 {
+    fn target(&self) -> u64 {
         let given = self.metadata.annotations.as_ref();
         let number = |name: &str| {
             let text = given?.get(&format!("{KNATIVE}{name}"))?;
@@ -168,7 +168,7 @@ impl Pod {
                 // The conversion saturates for a target above `u64::MAX`.
                 (target * share).ceil() as u64
             }
-            None => UNSAID,
+            None => DEFAULT_TARGET,
         }
     }
 
@@ -246,7 +246,7 @@ mod tests {
             "status": {"phase": "Running", "qosClass": "Burstable", "podIP": "10.0.0.1"},
         });
         change(&mut pod);
-        serde_json::from_value::<Pod>(pod).unwrap().asked()
+        serde_json::from_value::<Pod>(pod).unwrap().opt_in()
     }
 
     fn annotated(annotations: Value) -> OptIn {
@@ -254,21 +254,21 @@ mod tests {
     }
 
     #[track_caller]
-    fn wanted(asked: OptIn) -> PodSpec {
-        match asked {
-            OptIn::Count(wanted) => wanted,
+    fn counted(opt_in: OptIn) -> PodSpec {
+        match opt_in {
+            OptIn::Count(spec) => spec,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_pod_that_opted_in_is_wanted() {
-        let wanted = wanted(pod(|_| {}));
-        assert_eq!(wanted.workload, ("Deployment".into(), "web".into()));
-        assert_eq!(wanted.qos, Some(Qos::Burstable));
-        assert_eq!(wanted.rules, Rules::default());
+    fn a_pod_that_opted_in_is_counted() {
+        let spec = counted(pod(|_| {}));
+        assert_eq!(spec.workload, ("Deployment".into(), "web".into()));
+        assert_eq!(spec.qos, Some(Qos::Burstable));
+        assert_eq!(spec.rules, Rules::default());
         assert_eq!(
-            (&*wanted.namespace, &*wanted.name),
+            (&*spec.namespace, &*spec.name),
             ("shop", "web-7d4b9c6f5-x2x9q")
         );
     }
@@ -276,13 +276,13 @@ mod tests {
     #[test]
     fn t4_what_a_tenant_wrote_is_bounded() {
         for (field, length) in [("name", 900_000), ("name", 254), ("kind", 64)] {
-            let wanted = wanted(pod(|pod| {
+            let spec = counted(pod(|pod| {
                 pod["metadata"]["ownerReferences"][0][field] = json!("n".repeat(length));
             }));
             let itself = ("Pod".to_owned(), "web-7d4b9c6f5-x2x9q".to_owned());
-            assert_eq!(wanted.workload, itself, "{field} of {length}");
+            assert_eq!(spec.workload, itself, "{field} of {length}");
         }
-        let OptIn::Wrong(_, why) = annotated(json!({
+        let OptIn::Rejected(_, why) = annotated(json!({
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "é".repeat(100_000),
         })) else {
@@ -321,34 +321,34 @@ mod tests {
 
     #[test]
     fn rules_come_from_the_annotations() {
-        let wanted = wanted(annotated(json!({
+        let spec = counted(annotated(json!({
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "80, 8080",
             "ebb.dev/exclude-paths": "/metrics,/healthz,/metrics",
             // The autoscaler reports the invalid target. Counting does not depend on the target.
             "autoscaling.knative.dev/target": "many",
         })));
-        assert_eq!(wanted.rules.ports, [80, 8080]);
-        assert_eq!(wanted.rules.exclude_paths, ["/healthz", "/metrics"]);
+        assert_eq!(spec.rules.ports, [80, 8080]);
+        assert_eq!(spec.rules.exclude_paths, ["/healthz", "/metrics"]);
     }
 
     #[test]
     fn a_burst_begins_above_the_target() {
-        let carries = |annotations: &[(&str, &str)]| {
+        let target = |annotations: &[(&str, &str)]| {
             let mut all = json!({"autoscaling.knative.dev/class": "ebb.dev"});
             for (key, text) in annotations {
                 all[format!("{KNATIVE}{key}")] = json!(text);
             }
-            wanted(annotated(all)).carries
+            counted(annotated(all)).target
         };
-        assert_eq!(carries(&[]), UNSAID);
-        assert_eq!(carries(&[("target", "10")]), 7);
+        assert_eq!(target(&[]), DEFAULT_TARGET);
+        assert_eq!(target(&[("target", "10")]), 7);
         assert_eq!(
-            carries(&[("target", "10"), ("target-utilization-percentage", "100")]),
+            target(&[("target", "10"), ("target-utilization-percentage", "100")]),
             10
         );
-        assert_eq!(carries(&[("target", "0.01")]), 1);
-        assert_eq!(carries(&[("target", "many")]), UNSAID);
+        assert_eq!(target(&[("target", "0.01")]), 1);
+        assert_eq!(target(&[("target", "many")]), DEFAULT_TARGET);
     }
 
     #[test]
@@ -357,10 +357,10 @@ mod tests {
             "autoscaling.knative.dev/class": "ebb.dev",
             "ebb.dev/ports": "http",
         }));
-        let OptIn::Wrong(wanted, why) = asked else {
+        let OptIn::Rejected(spec, why) = asked else {
             panic!("{asked:?}");
         };
-        assert_eq!(wanted.name, "web-7d4b9c6f5-x2x9q");
+        assert_eq!(spec.name, "web-7d4b9c6f5-x2x9q");
         assert!(
             why.contains("ebb.dev/ports") && why.contains("http"),
             "{why}"
@@ -371,7 +371,7 @@ mod tests {
     fn pods_with_a_kernel_of_their_own_are_refused() {
         let of_class = |class: &str| pod(|pod| pod["spec"]["runtimeClassName"] = json!(class));
         for class in ["gvisor", "kata-qemu", "my-Kata", "runsc"] {
-            let OptIn::Wrong(_, why) = of_class(class) else {
+            let OptIn::Rejected(_, why) = of_class(class) else {
                 panic!("{class}");
             };
             assert!(
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn a_workload_is_what_the_pod_is_a_copy_of() {
         let owner = |kind: &str, name: &str| {
-            wanted(pod(|pod| {
+            counted(pod(|pod| {
                 let owner = &mut pod["metadata"]["ownerReferences"][0];
                 owner["kind"] = json!(kind);
                 owner["name"] = json!(name);
@@ -402,13 +402,13 @@ mod tests {
             owner("ReplicaSet", "by-hand"),
             ("ReplicaSet".into(), "by-hand".into())
         );
-        let alone = wanted(pod(|pod| pod["metadata"]["ownerReferences"] = json!([])));
+        let alone = counted(pod(|pod| pod["metadata"]["ownerReferences"] = json!([])));
         assert_eq!(alone.workload, ("Pod".into(), "web-7d4b9c6f5-x2x9q".into()));
     }
 
     #[test]
     fn a_pod_that_is_just_bound_has_no_status_yet() {
-        let wanted = wanted(pod(|pod| pod["status"] = json!({})));
-        assert_eq!(wanted.qos, None);
+        let spec = counted(pod(|pod| pod["status"] = json!({})));
+        assert_eq!(spec.qos, None);
     }
 }

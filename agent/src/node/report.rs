@@ -5,7 +5,7 @@ use std::fs;
 use ebb_contract::{Pod, Report};
 use hyper::body::Bytes;
 
-use super::counting::Figures;
+use super::counting::PodReading;
 
 /// The file with the kernel's boot id, which changes at each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -31,25 +31,25 @@ impl Reporter {
     /// None in practice: numbers and names can always be written as JSON.
     pub(super) fn body(
         &self,
-        figures: impl Iterator<Item = Figures>,
+        readings: impl Iterator<Item = PodReading>,
     ) -> Result<Bytes, serde_json::Error> {
         let report = Report {
             node: self.node.as_str().into(),
             boot: self.boot.as_str().into(),
-            pods: figures.map(pod).collect(),
+            pods: readings.map(pod).collect(),
         };
         serde_json::to_vec(&report).map(Bytes::from)
     }
 }
 
-fn pod(figures: Figures) -> Pod<'static> {
-    let Figures {
-        wanted,
+fn pod(reading: PodReading) -> Pod<'static> {
+    let PodReading {
+        spec,
         since,
         reading,
-    } = figures;
+    } = reading;
     Pod {
-        uid: wanted.uid.into(),
+        uid: spec.uid.into(),
         // The numbers overflow only after an uptime of 584 years (2^64 ns).
         since: since.as_nanos() as u64,
         at: reading.at.as_nanos() as u64,

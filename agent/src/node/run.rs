@@ -20,13 +20,13 @@ use super::{
     announce::Announcer,
     burst::Burst,
     counting::Counting,
-    lack::{Lack, Place, Ready},
-    metrics::{Metrics, Shown, Standing},
+    metrics::{CountingStatus, Metrics, SharedView},
     pod::Pod,
     pods::Pods,
     report::Reporter,
+    unavailable::{CounterPaths, LoadedCounter, UnavailableReason},
 };
-use ebb_agent::counter::{Counter, Wakes};
+use ebb_agent::counter::{Counter, WakeUps};
 
 /// Interval of readings and reports. It is the length of a bucket in the autoscaler's windows.
 const ROUND: Duration = Duration::from_secs(1);
@@ -47,8 +47,8 @@ pub(super) struct Node {
     pub(super) announcer: Announcer,
     pub(super) reporter: Reporter,
     pub(super) counting: Counting<Counter>,
-    pub(super) place: Place,
-    pub(super) shown: Shown,
+    pub(super) paths: CounterPaths,
+    pub(super) view: SharedView,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reports: watch::Sender<Bytes>,
 }
@@ -61,14 +61,14 @@ impl Node {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut burst = Burst::default();
-        let mut wakes = None;
+        let mut wake_ups = None;
         let (mut look, mut looked): (Option<Instant>, _) = (None, Instant::now());
         let mut loading = Some(self.load());
         let mut again = Instant::now();
         loop {
             tokio::select! {
                 event = self.pods.next() => match event {
-                    Some(Ok(event)) => self.heard(event),
+                    Some(Ok(event)) => self.handle_pod_event(event),
                     Some(Err(error)) => {
                         self.metrics.watch_broke();
                         warn!(%error, "the watch of this node's pods was interrupted; it begins again");
@@ -76,13 +76,13 @@ impl Node {
                     None => anyhow::bail!("the watch of this node's pods ended"),
                 },
                 _ = rounds.tick() => self.round(),
-                _ = looks.tick(), if self.counting.tally().waiting > 0 => {
+                _ = looks.tick(), if self.counting.pod_counts().waiting > 0 => {
                     // The counts of a new pod are reported at once, because its activator waits for them.
                     if self.counting.try_waiting() {
                         self.round();
                     }
                 }
-                () = woken(&mut wakes) => {
+                () = woken(&mut wake_ups) => {
                     look = Some(look.unwrap_or(looked + PEEK_EVERY));
                 }
                 () = at(look) => {
@@ -99,9 +99,9 @@ impl Node {
                     }
                     look = burst.lasts(now).then_some(now + PEEK_EVERY);
                 }
-                loaded = joined(&mut loading) => {
+                loaded = finished(&mut loading) => {
                     loading = None;
-                    wakes = self.loaded(loaded?);
+                    wake_ups = self.loaded(loaded?);
                     again = Instant::now() + TRY_AGAIN;
                 }
                 () = sleep_until(again), if loading.is_none() && self.counting.meter().is_none() => {
@@ -112,10 +112,10 @@ impl Node {
     }
 
     /// Loads the counter on another thread, because the kernel takes seconds to verify the programs.
-    fn load(&self) -> JoinHandle<Result<Ready, Lack>> {
-        let place = self.place.clone();
+    fn load(&self) -> JoinHandle<Result<LoadedCounter, UnavailableReason>> {
+        let paths = self.paths.clone();
         spawn_blocking(move || {
-            let counter = place.counter();
+            let counter = paths.load();
             // Frees the memory used for reading and linking the programs: two thirds of the agent's memory.
             ebb_metrics::memory::give_back();
             counter
@@ -123,47 +123,51 @@ impl Node {
     }
 
     /// Handles the result of loading the counter. Returns the source of kernel wake-ups if counting has begun.
-    fn loaded(&mut self, loaded: Result<Ready, Lack>) -> Option<AsyncFd<Wakes>> {
-        let lacked = match &self.view().standing {
-            Standing::Lacks(_, why) => Some(why.clone()),
+    fn loaded(
+        &mut self,
+        loaded: Result<LoadedCounter, UnavailableReason>,
+    ) -> Option<AsyncFd<WakeUps>> {
+        let previous = match &self.view().status {
+            CountingStatus::Unavailable(_, why) => Some(why.clone()),
             _ => None,
         };
         match loaded {
             Ok(mut ready) => {
-                let wakes = ready.counter.wakes().map_err(anyhow::Error::from);
+                let wake_ups = ready.counter.wake_ups().map_err(anyhow::Error::from);
                 // SAFETY: the registered value owns its descriptor and keeps it open.
-                let wakes = wakes.and_then(|wakes| Ok(unsafe { AsyncFd::register(wakes) }?));
-                self.view().standing = Standing::Counts {
+                let wake_ups =
+                    wake_ups.and_then(|wake_ups| Ok(unsafe { AsyncFd::register(wake_ups) }?));
+                self.view().status = CountingStatus::Counting {
                     pinned: ready.pinned,
                     adoption: ready.adoption,
                 };
                 self.counting.set_meter(ready.counter);
                 self.round();
-                if lacked.is_some() {
-                    self.announcer.counts();
+                if previous.is_some() {
+                    self.announcer.node_counting();
                 }
-                wakes
+                wake_ups
                     .inspect_err(|error| warn!(%error, "no kernel wake-ups: bursts are detected only once a second"))
                     .ok()
             }
-            Err(lack) => {
-                let why = lack.to_string();
-                self.view().standing = Standing::Lacks(lack.reason(), why.clone());
-                if lacked.as_ref() != Some(&why) {
+            Err(reason) => {
+                let why = reason.to_string();
+                self.view().status = CountingStatus::Unavailable(reason.label(), why.clone());
+                if previous.as_ref() != Some(&why) {
                     error!(
-                        reason = lack.reason(),
+                        reason = reason.label(),
                         why, "requests cannot be counted on this node"
                     );
                 }
                 // An Event is written after each failed attempt, because the API server deletes Events after an hour by
                 // default.
-                self.announcer.lacks(&lack);
+                self.announcer.node_unavailable(&reason);
                 None
             }
         }
     }
 
-    fn heard(&mut self, event: Event<Pod>) {
+    fn handle_pod_event(&mut self, event: Event<Pod>) {
         let now = Instant::now();
         match event {
             Event::Init => self.counting.list_begins(),
@@ -180,20 +184,20 @@ impl Node {
     fn round(&mut self) {
         let now = Instant::now();
         self.counting.read(now);
-        for (pod, why) in self.counting.refusals(now) {
-            self.announcer.refuses(&pod, &why);
+        for (pod, why) in self.counting.rejections(now) {
+            self.announcer.pod_rejected(&pod, &why);
         }
-        let figures: Vec<_> = self.counting.figures().collect();
+        let readings: Vec<_> = self.counting.readings().collect();
         // A report is sent only with a complete list of pods and a loaded counter: an empty report would mean that the
         // node has no pods.
         if self.counting.is_synced() && self.counting.meter().is_some() {
-            match self.reporter.body(figures.iter().cloned()) {
+            match self.reporter.body(readings.iter().cloned()) {
                 Ok(body) => drop(self.reports.send_replace(body)),
                 Err(error) => error!(%error, "a report cannot be written"),
             }
         }
-        let (tally, synced, missed) = (
-            self.counting.tally(),
+        let (pod_counts, synced, missed) = (
+            self.counting.pod_counts(),
             self.counting.is_synced(),
             self.counting.missed,
         );
@@ -206,21 +210,21 @@ impl Node {
         });
         let mut view = self.view();
         view.events = events.unwrap_or(view.events);
-        view.figures = figures;
-        view.tally = tally;
+        view.readings = readings;
+        view.pod_counts = pod_counts;
         view.missed = missed;
         view.synced = synced;
     }
 
     fn view(&self) -> std::sync::MutexGuard<'_, super::metrics::View> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Waits until the kernel wakes the agent.
-async fn woken(wakes: &mut Option<AsyncFd<Wakes>>) {
-    let ready = match wakes {
-        Some(wakes) => wakes.readable_mut().await,
+async fn woken(wake_ups: &mut Option<AsyncFd<WakeUps>>) {
+    let ready = match wake_ups {
+        Some(wake_ups) => wake_ups.readable_mut().await,
         None => return std::future::pending().await,
     };
     match ready {
@@ -230,7 +234,7 @@ async fn woken(wakes: &mut Option<AsyncFd<Wakes>>) {
         }
         Err(error) => {
             warn!(%error, "no kernel wake-ups: bursts are detected only once a second");
-            *wakes = None;
+            *wake_ups = None;
         }
     }
 }
@@ -243,7 +247,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> anyhow::Result<T> {
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> anyhow::Result<T> {
     match task {
         Some(task) => Ok(task.await?),
         None => std::future::pending().await,

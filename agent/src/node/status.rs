@@ -11,23 +11,25 @@ use std::{
 
 use ebb_metrics::Format;
 
-use super::metrics::{Metrics, Shown, Standing};
+use super::metrics::{CountingStatus, Metrics, SharedView};
 
 /// The data that the status port serves.
 #[derive(Debug)]
 pub(super) struct Status {
-    pub(super) shown: Shown,
+    pub(super) view: SharedView,
     pub(super) metrics: Arc<Metrics>,
 }
 
 impl ebb_metrics::status::Status for Status {
     fn ready(&self) -> Result<String, String> {
-        let view = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&view.standing, view.synced) {
-            (Standing::Loading, _) => Err("the kernel programs are not loaded yet".to_owned()),
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&view.status, view.synced) {
+            (CountingStatus::Loading, _) => {
+                Err("the kernel programs are not loaded yet".to_owned())
+            }
             (_, false) => Err("the API server has not listed the pods of this node yet".to_owned()),
-            (Standing::Counts { .. }, true) => Ok("ready".to_owned()),
-            (Standing::Lacks(_, why), true) => Ok(format!("does not count: {why}")),
+            (CountingStatus::Counting { .. }, true) => Ok("ready".to_owned()),
+            (CountingStatus::Unavailable(_, why), true) => Ok(format!("does not count: {why}")),
         }
     }
 

@@ -35,7 +35,8 @@ pub(super) fn open(root: &Path) -> Result<File, PinsError> {
         .custom_flags(flags.bits())
         .open(root)
         .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-            // With both flags, Linux returns `ENOTDIR` for a symbolic link; POSIX specifies `ELOOP`.
+            // With `O_DIRECTORY` and `O_NOFOLLOW`, Linux returns `ENOTDIR` for a symbolic link; POSIX specifies
+            // `ELOOP`.
             Some(Errno::ELOOP | Errno::ENOTDIR) => PinsError::NoDirectory { path: root.into() },
             _ => PinsError::io("open", root)(error),
         })?;

@@ -4,19 +4,19 @@
 //! /sys/fs/bpf/ebb/            locked by the agent that uses it
 //!   v1/                       one layout of the maps (ebb_abi::LAYOUT)
 //!     maps/PODS …             all maps; the kernel empties a program array that has neither a pin nor a descriptor
-//!     programs/5f0c…/…        the programs of one build; during an update, two builds have such a directory
-//!     pods/17-86…/connections the four links of the cgroup in slot 17, whose counting began at 86… ns
+//!     programs/5f0c…/…        the programs of the build 5f0c…; during an update, there are two such directories
+//!     pods/17-86…/connections one of the four links of a cgroup: 17 is its slot, 86… the start of its counting in ns
 //! ```
 //!
-//! Only objects that the kernel needs are stored, so there is no second copy that could become inconsistent. A pod's
-//! cgroup and programs are read from its links, and its rules from the maps.
+//! Only kernel objects are stored, and no other data, so there is no second copy that could become inconsistent. A
+//! pod's cgroup and programs are read from its links, and its rules from the maps.
 //!
-//! Pins are replaced if they have another layout than this build. They are also replaced if the layout is the same but
-//! the maps have other shapes, for example maps of a build between two releases.
+//! Pins are replaced if their maps have another layout than this build's maps. They are also replaced if the layout has
+//! the same number but the maps have other types or sizes, for example maps of a build between two releases.
 //!
-//! Bias: towards continuing to count. Everything that can be adopted is adopted. Failure mode: a slot that a killed
-//! process has written only partly is removed, and its cgroup is counted from zero. No reported count is lost,
-//! because that cgroup was never reported.
+//! Bias: towards continuing to count. Everything that can be adopted is adopted. Failure mode: if a process was killed
+//! while it pinned the links of a cgroup, the incomplete slot is removed, and the cgroup is counted from zero. No
+//! reported count is lost, because no count of this cgroup was reported before.
 
 mod directory;
 mod error;
@@ -37,10 +37,10 @@ use nix::{
 };
 
 pub use self::error::PinsError;
-pub(crate) use self::pods::Kept;
+pub(crate) use self::pods::PinnedSlot;
 use crate::kernel;
 
-/// Name of the directory of a build's programs until all of them are pinned.
+/// Temporary name of the directory of a build's programs, until all programs are pinned.
 const UNFINISHED: &str = "unfinished";
 
 /// The version of the pins that a process uses: the layout of the maps, and the build of the programs.
@@ -48,8 +48,8 @@ const UNFINISHED: &str = "unfinished";
 pub struct Version {
     /// Layout of the maps. Pins with another layout are replaced.
     pub layout: u32,
-    /// Build of the programs. Links with programs of another build get this build's programs. The name must be a valid
-    /// file name without dots.
+    /// Name of the build of the programs. If a pinned link has a program of another build, it gets the program of this
+    /// build. The name must be a valid file name without dots.
     pub build: String,
 }
 
@@ -83,7 +83,7 @@ impl Pins {
         Self::open_as(root, Version::current())
     }
 
-    /// Like [`Pins::open`], with another version. For tests.
+    /// Like [`Pins::open`], for pins of the given version and not of this program's version. For tests.
     ///
     /// # Errors
     /// As [`Pins::open`].

@@ -4,20 +4,20 @@
 use std::time::Duration;
 
 use super::{Pins, PinsError, names, remove::remove};
-use crate::kernel::{ATTACHED, About, Link};
+use crate::kernel::{ATTACHED, Link, LinkInfo};
 
 /// A cgroup whose counting continued while no process ran.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct PinnedSlot {
     /// The slot of the cgroup.
     pub(crate) slot: u32,
-    /// Start of the counting, `CLOCK_MONOTONIC`. Neither the clock nor the pins survive a reboot.
+    /// Start of the counting (`CLOCK_MONOTONIC`). A reboot restarts this clock, but it also removes the pins.
     pub(crate) since: Duration,
     /// The links, in the order of [`ATTACHED`], with the kernel's information about each.
-    pub(crate) links: Vec<(Link, About)>,
+    pub(crate) links: Vec<(Link, LinkInfo)>,
 }
 
-impl Kept {
+impl PinnedSlot {
     /// Returns the inode of the cgroup if all links exist and are on this cgroup.
     pub(crate) fn cgroup(&self) -> Option<u64> {
         let cgroup = self.links.first()?.1.cgroup;
@@ -26,7 +26,7 @@ impl Kept {
                 .links
                 .iter()
                 .zip(ATTACHED)
-                .all(|((_, about), (_, hook))| about.is_on(hook) && about.cgroup == cgroup);
+                .all(|((_, info), (_, hook))| info.is_on(hook) && info.cgroup == cgroup);
         whole.then_some(cgroup)
     }
 
@@ -34,16 +34,21 @@ impl Kept {
     pub(crate) fn some_cgroup(&self) -> Option<u64> {
         self.links
             .iter()
-            .map(|(_, about)| about.cgroup)
+            .map(|(_, info)| info.cgroup)
             .find(|cgroup| *cgroup != 0)
     }
 }
 
 impl Pins {
-    /// Pins the links of a slot. The links must be in the order of [`ATTACHED`].
-    pub(crate) fn keep(&self, slot: u32, since: Duration, links: &[Link]) -> Result<(), PinsError> {
+    /// Pins the BPF links of the cgroup in a slot. The links must be in the order of [`ATTACHED`].
+    pub(crate) fn pin_slot(
+        &self,
+        slot: u32,
+        since: Duration,
+        links: &[Link],
+    ) -> Result<(), PinsError> {
         // Removes an old directory of this slot: a process may have been killed while it removed the slot.
-        self.forget(slot)?;
+        self.unpin_slot(slot)?;
         let directory = self.all_pods().join(name(slot, since));
         std::fs::create_dir(&directory).map_err(PinsError::io("make", &directory))?;
         for (link, (name, _)) in links.iter().zip(ATTACHED) {
@@ -54,7 +59,7 @@ impl Pins {
     }
 
     /// Unpins the links of a slot.
-    pub(crate) fn forget(&self, slot: u32) -> Result<(), PinsError> {
+    pub(crate) fn unpin_slot(&self, slot: u32) -> Result<(), PinsError> {
         names(&self.all_pods())?
             .iter()
             .filter(|name| parse(name).is_some_and(|(of, _)| of == slot))
@@ -63,7 +68,7 @@ impl Pins {
 
     /// Returns all slots with pinned links, even slots with missing links. Removes directory entries that
     /// do not belong to a slot.
-    pub(crate) fn kept(&self) -> Result<Vec<Kept>, PinsError> {
+    pub(crate) fn pinned_slots(&self) -> Result<Vec<PinnedSlot>, PinsError> {
         let mut all = Vec::new();
         for name in names(&self.all_pods())? {
             let directory = self.all_pods().join(&name);
@@ -73,16 +78,16 @@ impl Pins {
             };
             let links = ATTACHED.iter().filter_map(|(name, _)| {
                 let link = Link::open(&directory.join(name)).ok()?;
-                let about = link.about().ok()?;
-                Some((link, about))
+                let info = link.info().ok()?;
+                Some((link, info))
             });
-            all.push(Kept {
+            all.push(PinnedSlot {
                 slot,
                 since,
                 links: links.collect(),
             });
         }
-        all.sort_by_key(|kept| kept.slot);
+        all.sort_by_key(|pinned| pinned.slot);
         Ok(all)
     }
 }

@@ -30,8 +30,8 @@ fn warm(settings: Settings) -> (Workload, Timestamp) {
     (workload, now)
 }
 
-/// Makes a whole decision, from the averages of the windows to the step. The time does not advance, because a
-/// controller of many workloads makes many decisions within a second.
+/// Makes one complete decision, from averaging the windows to the resulting number of pods. The time does not advance,
+/// as in a controller that decides for many workloads within one second.
 #[divan::bench(args = [Aggregation::Linear, Aggregation::WeightedExponential])]
 fn decide(bencher: Bencher<'_, '_>, aggregation: Aggregation) {
     let (mut workload, now) = warm(Settings {
@@ -74,7 +74,7 @@ fn observe(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Makes only the decision: the averages are given, so no window is read.
+/// Makes a decision from averages that the benchmark passes, so no window is read.
 #[divan::bench]
 fn scale(bencher: Bencher<'_, '_>) {
     let settings = Settings::default();

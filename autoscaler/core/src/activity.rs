@@ -16,7 +16,7 @@ pub enum Activity {
     Inactive,
 }
 
-/// An [`Activity`] with its history.
+/// The current [`Activity`] of a workload, the time of its last change, and whether the workload has ever started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Whether the workload is serving.
@@ -37,7 +37,7 @@ impl Status {
         }
     }
 
-    /// Returns how long the activity has been unchanged.
+    /// Returns the time since the last change of `activity`.
     pub(crate) const fn lasted(&self, now: Timestamp) -> Duration {
         now.since(self.since)
     }

@@ -18,8 +18,8 @@ impl CountedAhead {
         requests
     }
 
-    /// Returns how many of `requests`, which have reached pods, were not counted while they were queued. The requests
-    /// that were counted while queued are subtracted from the stored number.
+    /// Returns how many of the `requests` that have reached pods are not counted yet. Requests that were counted while
+    /// they were queued are not counted again; they are subtracted from the stored number of requests counted ahead.
     pub fn subtract_from(&mut self, requests: f64) -> f64 {
         let known = requests.min(self.0);
         self.0 -= known;

@@ -1,7 +1,8 @@
 //! The burst window of class `ebb.dev`: the exact mean concurrency over a fraction of a second.
 //!
-//! The burst window complements the one-second buckets: it shows at once that a burst has begun. Each source has its
-//! own burst window, because sources do not report at the same instants.
+//! The burst window complements the one-second buckets: it shows at once that a burst has begun. Each source of reports
+//! (a node's agent, or the kernel counter of a process) has its own burst window, because sources do not report at the
+//! same instants. The period between two reports of a source is called a span.
 //!
 //! Bias: the time before the first report of a source counts as idle, so that the start of a source is never mistaken
 //! for a burst. The mean is exact if a span begins at the start of the window. A span that begins before the window
@@ -14,10 +15,10 @@ use crate::time::Timestamp;
 /// Spans shorter than 1 / `FINEST` of the window are merged, so that memory is bounded however often a source reports.
 const FINEST: u32 = 8;
 
-/// The recent spans of one source. A span is the period between two reports, with its load.
+/// The recent spans of one source of reports. A span is the period between two reports, with its load.
 #[derive(Clone, Debug, Default)]
 pub struct Burst {
-    /// The spans, oldest first.
+    /// The spans that overlap the burst window, oldest first.
     spans: VecDeque<Span>,
 }
 
@@ -25,7 +26,7 @@ pub struct Burst {
 struct Span {
     from: Timestamp,
     to: Timestamp,
-    /// Integral of the requests in flight over the span, in request-seconds.
+    /// Integral of the requests in flight from `from` to `to`, in request-seconds.
     integral: f64,
 }
 

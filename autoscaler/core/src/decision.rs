@@ -180,8 +180,8 @@ impl Scaler {
 /// Limits `needs` to `down..=up`, the range that one decision may reach, then raises the result to the activation scale
 /// if there is any load. Returns the number of pods, and the limit that changed it.
 ///
-/// The lower limit is applied before the upper one, as in Knative. Even at the lowest rates, `up` is never below
-/// `down`; if it were, `up` would win.
+/// The lower limit is applied before the upper one, as in Knative. The order matters only if `up` is below `down`,
+/// which cannot happen: even with the lowest allowed scale rates, `up` is at least `down`.
 fn bounded(needs: f64, down: f64, up: f64, activation: u32) -> (u32, Option<Limit>) {
     let bounded = pods(needs.max(down).min(up));
     if activation > bounded && activation > 1 && needs > 0.0 {

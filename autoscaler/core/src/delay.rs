@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::time::Timestamp;
 
-/// Length of a slot: one decision tick.
+/// Length of a slot, i.e. of the period for which one number of pods is stored: the time between two decisions.
 const SLOT_SECONDS: i64 = 2;
 
 /// A sliding maximum of the number of desired pods.
@@ -26,12 +26,14 @@ struct Entry {
 }
 
 impl DelayWindow {
-    /// Records the number of pods desired at `now`, and returns the maximum of the last `delay`.
+    /// Records the number of pods desired at `now`, and returns the maximum of the numbers recorded within the last
+    /// `delay`.
     ///
     /// `delay` may differ from call to call. A `delay` of zero removes all entries and returns `pods`.
     pub fn record(&mut self, now: Timestamp, delay: Duration, pods: u32) -> u32 {
         if delay.is_zero() {
-            // Replacing the deque also frees its memory. Few workloads use a delay, so most need no memory for entries.
+            // Unlike `clear`, a new `VecDeque` frees the memory. Few workloads use a scale-down delay, so for most of
+            // them no memory is needed here.
             self.entries = VecDeque::new();
             return pods;
         }
@@ -44,8 +46,8 @@ impl DelayWindow {
         self.record_slot(now.second() / SLOT_SECONDS, slots, pods)
     }
 
-    /// Like [`Self::record`], but with slot numbers: records a number of pods, and returns the maximum of the last
-    /// `slots` slots.
+    /// Like [`Self::record`], but the time is a slot number: records the number of pods desired in `slot`, and returns
+    /// the maximum of the last `slots` slots.
     pub fn record_slot(&mut self, slot: i64, slots: i64, mut pods: u32) -> u32 {
         let slot = self
             .entries

@@ -41,7 +41,7 @@ impl GoDuration {
         self.0 % SECOND == 0
     }
 
-    /// Returns the same duration unsigned; `None` if it is negative.
+    /// Converts to [`Duration`], which is unsigned; `None` if the duration is negative.
     pub fn unsigned(self) -> Option<Duration> {
         u64::try_from(self.0).ok().map(Duration::from_nanos)
     }
@@ -109,8 +109,8 @@ fn term(text: &str) -> Result<(i128, &str), NotADuration> {
     } else {
         i64::from_str(whole).map_err(|_| NotADuration)?.into()
     };
-    // At most 18 digits are read: further digits are worth far less than a nanosecond, and the product below fits into
-    // 128 bits.
+    // At most 18 digits of the fraction are read: further digits stand for less than a nanosecond, and with 18 digits
+    // the multiplication by `unit` cannot overflow 128 bits.
     let fraction = &fraction[..fraction.len().min(18)];
     let part = match fraction.len() {
         0 => 0,

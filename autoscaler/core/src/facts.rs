@@ -14,16 +14,17 @@ pub struct Facts {
     pub reachable: bool,
     /// Time at which the activator entered the request path; `None` while it is not in the path.
     pub proxying_since: Option<Timestamp>,
-    /// Whether the activator answers at the workload's address: the result of the probe that the last step requested.
-    /// `None` if there was no probe.
+    /// Result of the probe that the last [`Step`](crate::Step) requested: whether the activator answers requests to the
+    /// workload. `None` if there was no probe.
     pub activator_answers: Option<bool>,
     /// Whether a source has no current metrics. The known load may then be too low, so the workload is not scaled down.
     pub stale: bool,
 }
 
 impl Facts {
-    /// Returns the facts about plain processes behind a proxy that receives all requests. The workload is reachable,
-    /// and the proxy, which takes the place of the activator, always answers.
+    /// Returns the facts about a workload whose replicas are plain processes behind one proxy, as in `ebb run`. The
+    /// proxy receives all requests. The workload is reachable, and the proxy, which takes the place of the activator,
+    /// always answers.
     ///
     /// With these facts, the last replica is removed after the workload was idle for the stable window, and after that
     /// for the grace period, or for the retention period if that is longer.

@@ -15,11 +15,12 @@ use crate::{
     window::{BadSample, Windows, sample::checked},
 };
 
-/// Length of the period for which a level counts. A level is a number of queued requests (`Feed::level`). The period is
-/// short, so a level has hardly any weight in the mean of a second for which there is a report.
+/// Length of the period that a level covers. A level is a momentary number of queued requests (`Feed::level`), not a
+/// mean over a period. The period is short, so that a level hardly changes the mean of a second that a report covers,
+/// too.
 const LEVEL: Duration = Duration::from_millis(1);
 
-/// The state of one source of a workload: a node's agent, or the kernel counter of a process.
+/// The state of one source of reports about a workload: a node's agent, or the kernel counter of a process.
 #[derive(Clone, Debug)]
 pub struct Feed {
     /// End of the period that the last report covers.
@@ -33,7 +34,7 @@ pub struct Feed {
 /// The current second, which is not over yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Second {
-    /// Integral of the requests in flight over the reported part of the second, in request-seconds.
+    /// Integral of the requests in flight over the part of the second that reports cover so far, in request-seconds.
     integral: f64,
     requests: f64,
     covered: Duration,
@@ -42,8 +43,9 @@ struct Second {
 }
 
 impl Second {
-    /// Returns the values (concurrency, requests per second) of the current second that are still to be recorded: the
-    /// means over the reported part, less the means that were already recorded. `None` if nothing was reported.
+    /// Returns what must be added to the record of the current second, as a tuple (concurrency, requests per second):
+    /// the means over the part of the second that reports cover so far, less the means that were already recorded.
+    /// `None` if no report covers any part of the second.
     fn take(&mut self) -> Option<(f64, f64)> {
         let seconds = self.covered.as_secs_f64();
         if seconds <= 0.0 {
@@ -57,7 +59,7 @@ impl Second {
 }
 
 impl Feed {
-    /// Creates the feed of a source that begins to report at `now`.
+    /// Creates the feed of a source whose first report covers the time from `now`.
     pub fn starting(now: Timestamp) -> Self {
         Self {
             upto: now,
@@ -127,9 +129,9 @@ impl Feed {
         Ok(())
     }
 
-    /// Records a level, while there is no measurement yet: the number of requests in flight at `at`, and the number of
-    /// requests that start per second. Both values count for the second that contains `at`, and replace the earlier
-    /// values of this second, so a level that is reported several times counts once. A level is ignored if `at` is
+    /// Records a level, i.e. the momentary load while there is no measurement yet: the number of requests in flight at
+    /// `at`, and the number of requests that start per second. Both values replace the values recorded earlier for the
+    /// second that contains `at`, so a level that is reported several times counts once. A level is ignored if `at` is
     /// before the end of the last report.
     pub(crate) fn level(
         &mut self,
@@ -165,7 +167,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Records the reported part of the current second, for a decision that cannot wait for the end of the second.
+    /// Records the means over the part of the current second that reports cover so far, for a decision that cannot wait
+    /// for the end of the second.
     pub(crate) fn flush(&mut self, windows: &mut Windows) {
         let end = Timestamp::from_secs(self.upto.since_epoch().as_secs().saturating_add(1));
         if self.open.covered > Duration::ZERO {
@@ -173,7 +176,8 @@ impl Feed {
         }
     }
 
-    /// Ends the feed of a source that no longer serves any request: the rest of the current second counts as zero.
+    /// Records the current second of a source that no longer serves any request. The rest of this second counts as
+    /// zero.
     pub(crate) fn end(&mut self, windows: &mut Windows) {
         if self.open.covered > Duration::ZERO {
             self.open.covered = Duration::from_secs(1);
@@ -181,7 +185,7 @@ impl Feed {
         self.close(windows);
     }
 
-    /// Ends the current second: records the means over its reported part, although the second is not over yet.
+    /// Ends the current second although it is not over yet: records the means over the part that reports cover.
     fn close(&mut self, windows: &mut Windows) {
         self.flush(windows);
         self.open = Second::default();
@@ -193,7 +197,7 @@ impl Feed {
         }
     }
 
-    /// Returns the memory of this feed in bytes, including the heap.
+    /// Returns the size of this feed in memory in bytes, including the heap.
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + self.burst.heap_bytes()
     }

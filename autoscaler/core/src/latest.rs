@@ -28,8 +28,8 @@ impl Latest {
     }
 }
 
-/// Returns whether both excess burst capacities have the same consequence: below zero, the activator is in the request
-/// path; otherwise it is not.
+/// Returns whether two values of the excess burst capacity have the same effect on the request path. If the value is
+/// below zero, the activator is in the path; otherwise it is not.
 pub const fn same_sign(a: i32, b: i32) -> bool {
     a.is_negative() == b.is_negative()
 }

@@ -24,8 +24,8 @@
 //!
 //! // A report has the exact mean concurrency since the last report, and the number of requests started since.
 //! // The result is `Some(_)` if a decision is due now. Otherwise decide every `DECISION_TICK`.
-//! let poke = workload.observe(&mut feed, start + Duration::from_millis(250), 40.0, 100.0)?;
-//! assert!(poke.is_some());
+//! let trigger = workload.observe(&mut feed, start + Duration::from_millis(250), 40.0, 100.0)?;
+//! assert!(trigger.is_some());
 //! let decision = workload.decide(start + Duration::from_millis(250), &Facts::local(1, 1));
 //! assert_eq!(decision.step.apply, Some(6)); // 40 requests in flight / (target 10 * 70 %) = 5.7, rounded up
 //! assert_eq!(decision.reason.to_string(), "panic: 3 s average 40 needs 6 pods, 1 ready, threshold 2x");
@@ -76,5 +76,5 @@ pub use self::{
     settings::Settings,
     time::Timestamp,
     window::{Averages, BadSample, Sample},
-    workload::{DECISION_TICK, Decision, Poke, Workload},
+    workload::{DECISION_TICK, Decision, Trigger, Workload},
 };

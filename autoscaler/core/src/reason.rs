@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use crate::{duration::GoDuration, reconcile::ToZero, time::Timestamp};
 
-/// The values that an average load is compared with.
+/// The number of ready pods and the target per pod, with which an average load is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
     /// Ready pods.
@@ -16,7 +16,7 @@ pub struct Load {
     pub target: f64,
 }
 
-/// The basis of the desired number of pods.
+/// What determined the desired number of pods.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
     /// No load was measured yet, so no decision was made.
@@ -27,7 +27,7 @@ pub enum Basis {
     NoData,
     /// A source has no current metrics, so the workload keeps at least as many pods as before.
     Stale {
-        /// Pods that the load of the remaining sources needs.
+        /// Number of pods that the known load needs, i.e. the load of the sources with current metrics.
         needs: u32,
         /// Number of pods that the workload keeps.
         held: u32,
@@ -53,7 +53,7 @@ pub enum Basis {
         window: Duration,
         /// Number of pods that the average load needs, before the limits of a decision are applied.
         needs: u32,
-        /// Panic threshold: needed pods as a multiple of the ready pods.
+        /// Panic threshold: panic mode begins when the load needs this multiple of the ready pods.
         threshold: f64,
         /// Whether the window is the burst window.
         burst: bool,
@@ -64,12 +64,12 @@ pub enum Basis {
         until: Timestamp,
         /// Number of pods that the workload keeps.
         most: u32,
-        /// Pods that the load needs now.
+        /// Number of pods that the load needs now.
         needs: u32,
     },
     /// A lower number of desired pods has not yet lasted for the scale-down delay.
     Delayed {
-        /// Pods that the load needs.
+        /// Number of pods that the load needs, before the delay is applied.
         from: u32,
         /// Number of pods that the workload keeps.
         to: u32,
@@ -78,8 +78,8 @@ pub enum Basis {
     },
 }
 
-/// The limit that makes a decision differ from the number of pods that the load needs. The value is the resulting
-/// number of pods.
+/// The limit because of which a decision differs from the number of pods that the load needs. The value of each variant
+/// is the number of pods after this limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `max-scale-up-rate`.
@@ -93,11 +93,11 @@ pub enum Limit {
 /// The bound that changed the desired number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// The number of desired pods was raised to this minimum.
+    /// The number of desired pods was raised to the value of `min-scale`.
     Min(u32),
-    /// The number of desired pods was lowered to this maximum.
+    /// The number of desired pods was lowered to the value of `max-scale`.
     Max(u32),
-    /// The number of desired pods was raised to this initial scale of a new revision.
+    /// The number of desired pods of a new revision was raised to the value of `initial-scale`.
     Initial(u32),
 }
 
@@ -106,7 +106,7 @@ pub enum Bound {
 pub struct Reason {
     /// Time of the decision. Remaining times in the text count from this time.
     pub at: Timestamp,
-    /// The basis of the desired number of pods.
+    /// What determined the desired number of pods.
     pub basis: Basis,
     /// The limit that changed the desired number of pods in this decision.
     pub limit: Option<Limit>,
@@ -125,7 +125,7 @@ impl fmt::Display for Reason {
                 );
                 write!(
                     f,
-                    "panic: {} kept, {needs} needed now, panic mode ends in {left}",
+                    "panic: {} kept, the load needs {needs} now, panic mode ends in {left}",
                     Pods(most)
                 )?;
             }
@@ -159,7 +159,7 @@ impl fmt::Display for Basis {
             Self::Stale { needs, held } => {
                 write!(
                     f,
-                    "not scaled down: some pods have no current metrics, {} kept, {needs} needed by the others",
+                    "not scaled down: some pods have no current metrics, {} kept, the known load needs {needs}",
                     Pods(held)
                 )
             }
@@ -194,12 +194,12 @@ impl fmt::Display for Basis {
                 Figure(threshold)
             ),
             Self::PanicHold { most, needs, .. } => {
-                write!(f, "panic: {} kept, {needs} needed now", Pods(most))
+                write!(f, "panic: {} kept, the load needs {needs} now", Pods(most))
             }
             Self::Delayed { from, to, delay } => {
                 write!(
                     f,
-                    "scale-down-delay: {} kept, {from} needed for less than {}",
+                    "scale-down-delay: {} kept, because the load has needed only {from} for less than {}",
                     Pods(to),
                     GoDuration::from(delay)
                 )

@@ -23,9 +23,9 @@ use crate::{
 /// (`activationTimeoutBuffer`).
 const ACTIVATION_BUFFER: Duration = Duration::from_secs(30);
 
-/// Wait before the next decision after a workload became idle while the activator was already in its request path: in
-/// this case nothing else causes a decision. As in Knative, the wait is long enough for the current step to be
-/// complete.
+/// Time until the next decision for a workload that became idle while the activator was already in its request path.
+/// Without this time limit, nothing would cause the next decision. As in Knative, the time is long enough for the
+/// current step to be complete.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// State of a workload that is being scaled to zero.
@@ -37,15 +37,17 @@ pub enum ToZero {
     Activating,
     /// Too few pods became ready in time: the start has failed.
     ActivationTimedOut,
-    /// The workload became active less than a stable window ago: one pod is kept for this remaining time.
+    /// The workload became active less than a stable window ago: one pod is kept until the stable window is over. The
+    /// value is the remaining time.
     Idle(Duration),
-    /// The workload is idle: the activator is to enter the request path as the next step.
+    /// The workload is idle. The next step is that the activator enters the request path.
     Deactivated,
-    /// The path switch to the activator is not confirmed yet.
+    /// It is not confirmed yet that the activator is in the request path.
     AwaitingActivator,
-    /// The retention period keeps the last pod for this remaining time.
+    /// The last pod is kept until the retention period is over. The value is the remaining time.
     Retained(Duration),
-    /// The grace period keeps the last pod for this remaining time, while the activator is in the request path.
+    /// The last pod is kept until the grace period is over, while the activator is in the request path. The value is
+    /// the remaining time.
     Grace(Duration),
     /// The last pod is removed.
     Gone,
@@ -66,13 +68,15 @@ impl fmt::Display for ToZero {
         match *self {
             Self::Disabled => f.write_str("one pod kept, enable-scale-to-zero is false"),
             Self::Activating => f.write_str("waiting for the first pods"),
-            Self::ActivationTimedOut => f.write_str("to zero, no pod became ready in time"),
+            Self::ActivationTimedOut => {
+                f.write_str("scaled to zero, because too few pods became ready in time")
+            }
             Self::Idle(more) => left(f, "one pod kept during the stable window", more),
             Self::Deactivated => f.write_str("idle, the activator enters the request path"),
             Self::AwaitingActivator => f.write_str("last pod kept until the activator answers"),
             Self::Retained(more) => left(f, "last pod retained", more),
             Self::Grace(more) => left(f, "last pod kept in the grace period", more),
-            Self::Gone => f.write_str("to zero"),
+            Self::Gone => f.write_str("scaled to zero"),
         }
     }
 }
@@ -270,7 +274,7 @@ impl Reconciler {
             let left = retention - idle;
             return wait(left, ToZero::Retained(left));
         }
-        // The activator may have been in the request path for longer than the workload has been idle.
+        // Time for which the activator has been in the request path. It may be longer than the idle time.
         let proxied = facts
             .proxying_since
             .map_or(Duration::ZERO, |since| now.since(since));

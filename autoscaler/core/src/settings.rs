@@ -70,7 +70,8 @@ pub struct Settings {
     pub scale_to_zero_grace: Duration,
     /// Time for which the last pod is kept after the workload became idle.
     pub last_pod_retention: Duration,
-    /// Time that a start may take before it counts as failed; [`crate::reconcile`] adds 30 s.
+    /// Time that the start of a workload may take before it counts as failed. [`crate::reconcile`] adds 30 s to this
+    /// value.
     pub progress_deadline: Duration,
     /// Requests in flight that one activator can serve.
     pub activator_capacity: f64,

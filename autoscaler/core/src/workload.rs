@@ -34,16 +34,22 @@ pub struct Workload {
     scaler: Scaler,
     reconciler: Reconciler,
     latest: Latest,
-    /// Tuple (sum of the burst means of all feeds, time of the last report of any feed). A burst mean is the mean
-    /// concurrency over the burst window.
-    burst: (f64, Timestamp),
+    burst: BurstMean,
     /// Ready pods at the last decision.
     ready: u32,
 }
 
+/// The mean concurrency over the burst window, summed over all sources of reports.
+#[derive(Clone, Copy, Debug)]
+struct BurstMean {
+    mean: f64,
+    /// Time of the last report of any source.
+    at: Timestamp,
+}
+
 /// Reason why a decision should not wait for its scheduled time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Poke {
+pub enum Trigger {
     /// There are requests, and no pod is desired yet.
     Wake,
     /// A burst has begun.
@@ -85,7 +91,7 @@ impl Workload {
             scaler: Scaler::new(now, ready),
             reconciler: Reconciler::new(status),
             latest: Latest::new(&settings),
-            burst: (0.0, now),
+            burst: BurstMean { mean: 0.0, at: now },
             ready,
             settings,
         }
@@ -122,9 +128,9 @@ impl Workload {
     ///
     /// # Errors
     /// If a value is NaN, negative or too large, so that it cannot be a measurement. Nothing is recorded in this case.
-    pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<Option<Poke>, BadSample> {
+    pub fn record(&mut self, at: Timestamp, sample: &Sample) -> Result<Option<Trigger>, BadSample> {
         self.windows.record(at, sample)?;
-        Ok((sample.concurrency > 0.0 && self.is_down()).then_some(Poke::Wake))
+        Ok((sample.concurrency > 0.0 && self.is_down()).then_some(Trigger::Wake))
     }
 
     /// Records a report of a source: the exact mean concurrency since the source's last report, and the number of
@@ -138,7 +144,7 @@ impl Workload {
         to: Timestamp,
         concurrency: f64,
         requests: f64,
-    ) -> Result<Option<Poke>, BadSample> {
+    ) -> Result<Option<Trigger>, BadSample> {
         let before = feed.burst_mean;
         let longest = self.settings.stable_window;
         feed.report(
@@ -149,11 +155,11 @@ impl Workload {
             longest,
             self.settings.burst_window,
         )?;
-        let poke = self.told(feed, before, to, concurrency);
-        if poke == Some(Poke::Wake) {
+        let trigger = self.update_burst(feed, before, to, concurrency);
+        if trigger == Some(Trigger::Wake) {
             feed.flush(&mut self.windows);
         }
-        Ok(poke)
+        Ok(trigger)
     }
 
     /// Records the requests that are queued at a source while there is no pod. Queued requests count in full at once,
@@ -169,30 +175,37 @@ impl Workload {
         at: Timestamp,
         concurrency: f64,
         rate: f64,
-    ) -> Result<Option<Poke>, BadSample> {
+    ) -> Result<Option<Trigger>, BadSample> {
         let before = feed.burst_mean;
         let burst_window = self.settings.burst_window;
         feed.level(&mut self.windows, at, concurrency, rate, burst_window)?;
-        Ok(self.told(feed, before, at, concurrency))
+        Ok(self.update_burst(feed, before, at, concurrency))
     }
 
-    /// Updates the burst mean (mean concurrency over the burst window) after a report up to `to`, and returns why a
-    /// decision should not wait for the next tick; `None` if it can wait. `before` is the source's burst mean before
-    /// the report.
-    fn told(&mut self, feed: &Feed, before: f64, to: Timestamp, concurrency: f64) -> Option<Poke> {
-        self.burst = (
-            (self.burst.0 + feed.burst_mean - before).max(0.0),
-            self.burst.1.max(to),
-        );
+    /// Updates the burst mean (mean concurrency over the burst window) after a report of one source about the time
+    /// until `to`. Returns why a decision should not wait for its scheduled time; `None` if it can wait. `before` is
+    /// the burst mean of this source before the report.
+    fn update_burst(
+        &mut self,
+        feed: &Feed,
+        before: f64,
+        to: Timestamp,
+        concurrency: f64,
+    ) -> Option<Trigger> {
+        self.burst = BurstMean {
+            mean: (self.burst.mean + feed.burst_mean - before).max(0.0),
+            at: self.burst.at.max(to),
+        };
         if concurrency > 0.0 && self.is_down() {
-            return Some(Poke::Wake);
+            return Some(Trigger::Wake);
         }
-        self.is_burst(to).then_some(Poke::Burst)
+        self.is_burst(to).then_some(Trigger::Burst)
     }
 
     /// Prepares a source for a decision at `now`. If the source's last report ends in an earlier second than `now`,
-    /// this earlier second is recorded as the mean over its reported part. Otherwise the newest bucket would contain
-    /// only the load of sources that report earlier in a second. The source's next report adds only the difference.
+    /// this earlier second is recorded as the mean over the part that reports cover. Otherwise the newest bucket would
+    /// contain only the load of sources that report earlier in a second. When the next report covers the rest of that
+    /// second, only the difference to the recorded mean is added.
     pub fn settle(&mut self, now: Timestamp, feed: &mut Feed) {
         if feed.upto().second() < now.second() {
             feed.flush(&mut self.windows);
@@ -202,17 +215,17 @@ impl Workload {
     /// Removes a source that no longer serves any request. The unreported rest of its current second counts as zero.
     pub fn end(&mut self, mut feed: Feed) {
         feed.end(&mut self.windows);
-        self.burst.0 = (self.burst.0 - feed.burst_mean).max(0.0);
+        self.burst.mean = (self.burst.mean - feed.burst_mean).max(0.0);
     }
 
     /// Removes a source that will not report again, but may still serve requests. Its current second is recorded as the
-    /// mean over the reported part.
+    /// mean over the part that reports cover.
     pub fn forget(&mut self, mut feed: Feed) {
         feed.flush(&mut self.windows);
-        self.burst.0 = (self.burst.0 - feed.burst_mean).max(0.0);
+        self.burst.mean = (self.burst.mean - feed.burst_mean).max(0.0);
     }
 
-    /// Makes a decision. Call this every [`DECISION_TICK`], after a [`Poke`], and at the time that the last [`Step`]
+    /// Makes a decision. Call this every [`DECISION_TICK`], after a [`Trigger`], and at the time that the last [`Step`]
     /// requested.
     pub fn decide(&mut self, now: Timestamp, facts: &Facts) -> Decision {
         let averages = self.windows.averages(now, &self.settings.metric);
@@ -317,7 +330,7 @@ impl Workload {
 
     /// Returns the burst mean, if the class has a burst window and the mean is not out of date.
     fn fresh_burst(&self, now: Timestamp) -> Option<f64> {
-        let (mean, at) = self.burst;
+        let BurstMean { mean, at } = self.burst;
         let on = self.settings.class == Class::Ebb && !self.settings.burst_window.is_zero();
         (on && now.since(at) <= DECISION_TICK).then_some(without_noise(mean))
     }
@@ -335,7 +348,8 @@ impl Workload {
             && reach > f64::from(self.latest.desired.unwrap_or(0))
     }
 
-    /// Returns the memory of this workload in bytes, including the heap but not the feeds ([`Feed::footprint`]).
+    /// Returns the size of this workload in memory in bytes, including the heap. The feeds (one per source of reports)
+    /// are not included; see [`Feed::footprint`].
     pub fn footprint(&self) -> usize {
         size_of::<Self>() + self.windows.heap_bytes() + self.scaler.heap_bytes()
     }

@@ -212,9 +212,9 @@ proptest! {
             let mut out = String::new();
             for &(wait, (load, milliseconds, ready)) in &steps {
                 now = now + Duration::from_secs(wait) + Duration::from_millis(milliseconds);
-                let poke = workload.observe(&mut feed, now, load, load).unwrap();
+                let trigger = workload.observe(&mut feed, now, load, load).unwrap();
                 let decision = workload.decide(now, &Facts::local(ready, ready));
-                out += &format!("{poke:?} {decision:?} {}\n", decision.reason);
+                out += &format!("{trigger:?} {decision:?} {}\n", decision.reason);
             }
             out
         };

@@ -318,6 +318,6 @@ fn a_hard_limit_bounds_the_target() {
     assert_eq!(
         total(&[limit], 2),
         (2, 2.0),
-        "the limit of the revision takes precedence"
+        "the hard limit of the revision takes precedence over the annotation"
     );
 }

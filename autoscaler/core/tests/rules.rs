@@ -1,4 +1,4 @@
-//! Tests of single rules at their limits, for which the case file has no row.
+//! Tests of single rules at their limit values, which the cases from Knative (`data/kpa-cases.csv`) do not cover.
 
 #![expect(
     clippy::unwrap_used,
@@ -84,7 +84,7 @@ fn a_burst_counts_from_the_threshold_on_and_not_below() {
         (true, 10, -261)
     );
     assert!(matches!(at.basis, Basis::Panic { burst: true, .. }));
-    // The average over the panic window is higher than the burst, so this average decides.
+    // The average over the panic window is higher than the mean over the burst window, so the panic average decides.
     let seen = Observation {
         burst: Some(150.0),
         ..seen(5, 200.0)
@@ -139,7 +139,7 @@ fn the_excess_is_rounded_down() {
     assert_eq!(excess_burst_capacity(&settings, 1, 0.75), -1);
 }
 
-/// Returns one step of a workload that has had the given activity for `lasted`.
+/// Returns the step that the reconciler takes for a workload whose activity has been `activity` for the time `lasted`.
 fn step(
     settings: &Settings,
     facts: &Facts,
@@ -250,8 +250,9 @@ fn the_activator_leaves_when_there_is_room_for_a_burst() {
 #[test]
 fn activity_follows_what_is_wanted_and_what_is_ready() {
     use Activity::{Activating, Active, Inactive};
-    // The minimum is two, so that two ready pods are enough and one is not. The first column is the desired number
-    // before the bounds are applied: 0 stays 0 only for an unreachable workload, which has no minimum.
+    // The minimum is two, so that two ready pods are enough and one is not. The column `desired` is the desired number
+    // before the minimum is applied. A desired 0 is raised to the minimum, except for an unreachable workload, which
+    // has no minimum.
     for (desired, reachable, ready, before, after) in [
         (Some(0), false, 0, Active, Inactive),
         (Some(3), true, 1, Inactive, Activating),
@@ -304,7 +305,8 @@ fn a_workload_may_start_with_no_pod() {
     let decision = workload.decide(NOW, &Facts::local(0, 0));
     assert_eq!(decision.step.apply, None);
     assert_eq!(decision.status.activity, Activity::Inactive);
-    // The workload remains inactive, although after the first decision it needs one ready pod to count as serving.
+    // After the first decision, the workload needs one ready pod to count as active. Without this pod, it still remains
+    // inactive.
     let decision = workload.decide(NOW + secs(2), &Facts::local(0, 0));
     assert_eq!(decision.status.activity, Activity::Inactive);
 }
@@ -383,7 +385,7 @@ fn reasons_read_as_sentences() {
         .unwrap();
     assert_eq!(
         reason(&mut workload, NOW + secs(8)),
-        "panic: 10 pods kept, 2 needed now, panic mode ends in 52s"
+        "panic: 10 pods kept, the load needs 2 now, panic mode ends in 52s"
     );
 }
 

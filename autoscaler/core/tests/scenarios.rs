@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use ebb_autoscaler_core::{
-    Annotations, Averages, Config, Decision, Facts, Feed, Poke, Sample, Settings, Status,
-    Timestamp, Workload, reason::Basis,
+    Annotations, Averages, Config, Decision, Facts, Feed, Sample, Settings, Status, Timestamp,
+    Trigger, Workload, reason::Basis,
 };
 
 const START: Timestamp = Timestamp::from_secs(1_000_000);
@@ -72,11 +72,11 @@ impl World {
         for second in 1..=seconds {
             self.now = self.now + Duration::from_secs(1);
             self.ready = self.replicas;
-            let poke = self
+            let trigger = self
                 .workload
                 .observe(&mut self.feed, self.now, load, load * 10.0)
                 .unwrap();
-            if poke.is_some() || second % 2 == 0 {
+            if trigger.is_some() || second % 2 == 0 {
                 last = self.decide();
                 seen.push(self.replicas);
             }
@@ -146,11 +146,11 @@ fn the_last_pod_goes_after_window_and_grace_and_the_first_request_wakes_it() {
 
     // One request arrives 3 ms after the full second. The report about it must wake the workload.
     let at = world.now + Duration::from_millis(3);
-    let poke = world
+    let trigger = world
         .workload
         .observe(&mut world.feed, at, 0.4, 1.0)
         .unwrap();
-    assert_eq!(poke, Some(Poke::Wake));
+    assert_eq!(trigger, Some(Trigger::Wake));
     world.now = at;
     let decision = world.decide();
     assert_eq!(decision.step.apply, Some(1), "{}", decision.reason);
@@ -192,7 +192,7 @@ fn a_silent_source_never_shrinks_a_workload() {
             stale: true,
             ..Facts::local(many, many)
         };
-        // The other sources still report a concurrency of 2.
+        // One source has stopped reporting (`stale`). The other sources still report a concurrency of 2.
         world.workload.record(now, &Sample::new(2.0, 2.0)).unwrap();
         let decision = world.workload.decide(now, &facts);
         assert_eq!(decision.step.apply, None, "{}", decision.reason);
@@ -244,8 +244,8 @@ fn reaction(class: &str) -> Duration {
     for step in 1.. {
         now = now + tick;
         let load = if now > begins { 60.0 } else { 5.0 };
-        let poke = workload.observe(&mut feed, now, load, load).unwrap();
-        if poke.is_none() && step % 40 != 0 {
+        let trigger = workload.observe(&mut feed, now, load, load).unwrap();
+        if trigger.is_none() && step % 40 != 0 {
             continue;
         }
         let decision = workload.decide(now, &Facts::local(1, 1));
@@ -300,7 +300,7 @@ fn bursts_of_several_sources_add_up_until_they_are_forgotten() {
     assert_eq!(workload.observe(&mut one, now, 5.0, 0.0).unwrap(), None);
     assert_eq!(
         workload.observe(&mut other, now, 5.0, 0.0).unwrap(),
-        Some(Poke::Burst)
+        Some(Trigger::Burst)
     );
     workload.forget(one);
     now = now + Duration::from_millis(250);
@@ -322,7 +322,7 @@ fn settings_change_at_once_while_it_runs() {
         ("scale-down-delay", "30s"),
     ];
     world.workload.configure(world.now, settings(&changed));
-    // The new target applies at once: the new delay has no history yet, so it does not keep the ten pods.
+    // The new target applies at once: the new scale-down delay has no history yet, so it does not keep the ten pods.
     let (decision, seen) = world.run(28, 100.0);
     assert_eq!(decision.desired, Some(5));
     assert_eq!(seen, [10, 5]);
@@ -337,8 +337,8 @@ fn settings_change_at_once_while_it_runs() {
         decision.reason
     );
     let (_, seen) = world.run(20, 20.0);
-    // After the delay of 30 s, the replicas follow the numbers desired 30 s earlier. These fell with the average of the
-    // 6 s window; one decision at most halves the five ready pods.
+    // After the delay of 30 s, the replicas follow the numbers that were desired 30 s earlier. Those numbers fell with
+    // the average of the 6 s window. One decision reduces the ready pods by at most half.
     assert_eq!(seen, [5, 4, 3, 2]);
 }
 

@@ -97,7 +97,7 @@ fn a_level_that_is_told_again_replaces_what_it_was_in_that_second() {
     let decided = workload.decide(start + Duration::from_millis(520), &Facts::local(0, 0));
     assert_eq!(decided.averages.unwrap().stable, 4.0);
     assert_eq!(decided.desired, Some(4));
-    // The next report is a measurement at the pods. It covers the last 490 ms of this second, at a concurrency of 4.
+    // The next report is a measurement at the pods: a concurrency of 4 over the last 490 ms of the current second.
     workload
         .observe(&mut feed, start + REPORT, 4.0, 0.0)
         .unwrap();
@@ -121,7 +121,8 @@ fn a_burst_needs_no_pod_for_what_rounding_adds() {
     }
 }
 
-/// Within one second, requests wait at one source and then move to a new source. Each request must count once.
+/// Within one second, requests are reported first by one source (the queue) and then by a new source (a pod). Each
+/// request must count once.
 #[test]
 fn requests_that_move_from_one_source_to_a_new_one_count_once() {
     let start = Timestamp::from_secs(1_000);

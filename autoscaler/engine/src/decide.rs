@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use ebb_autoscaler_core::{Decision, Facts, Timestamp, Workload};
-use ebb_page_model::Seen;
+use ebb_page_model::WorkloadSample;
 
 use super::{
     effect::{Effect, Notice, Order},
-    entry::{Decided, WorkloadState},
     outbox::Outbox,
     owners::Owners,
     pods::{PodTotals, Pods},
@@ -15,6 +14,7 @@ use super::{
     routing::ServiceRouting,
     scale_down_candidates,
     unknown::{REPORTED_AFTER, Unknown},
+    workload_state::{ActivatorNeed, DecisionRecord, WorkloadState},
 };
 
 /// Reason of a scale-up from zero that no request has caused.
@@ -42,19 +42,22 @@ impl WorkloadState {
             ..Facts::local(pods.ready, replicas)
         };
         let decision = workload.decide(now, &facts);
-        self.proxy = match decision.step.want {
+        self.activators = match decision.step.want {
             // No decision is possible yet, for example after the autoscaler has started. So activators in the request
             // path remain, and no activator is added.
-            None if replicas > 0 => self.proxy,
-            _ => Some((decision.step.proxy, decision.step.activators)),
+            None if replicas > 0 => self.activators,
+            _ => Some(ActivatorNeed {
+                in_path: decision.step.proxy,
+                count: decision.step.activators,
+            }),
         };
-        let seen = Seen {
+        let sample = WorkloadSample {
             load: (pods.in_flight + queued) as f64,
             ready: facts.ready,
             replicas,
         };
-        self.memory.record(&decision, &seen);
-        let decided = self.last.insert(Decided {
+        self.memory.record(&decision, &sample);
+        let decided = self.last.insert(DecisionRecord {
             decision,
             facts,
             in_flight: pods.in_flight,
@@ -77,7 +80,7 @@ impl WorkloadState {
         if decided.is_some_and(|now| routing.is_cut_off(self, now)) {
             return self.bring_back(CUT_OFF, outbox);
         }
-        if self.is_leaving {
+        if self.is_opting_out {
             if self.replicas() == 0 && routing.is_ours_at_zero(self) {
                 self.bring_back(OPTED_OUT, outbox);
             }
@@ -100,7 +103,7 @@ impl WorkloadState {
         let to = to.filter(|&pods| {
             pods > 0
                 || queueing == Queueing::Proxy
-                || (last.may_be_zero(self) && routing.is_marked(self))
+                || (last.may_be_zero(self) && routing.is_annotated(self))
         });
         // While a fact about the workload is missing, no order reduces the replicas. The decision already guarantees
         // this; the check here is a second safeguard.
@@ -213,7 +216,7 @@ pub(super) fn unknown(
     (begins && !measured).then_some(Unknown::Unmeasured)
 }
 
-impl Decided {
+impl DecisionRecord {
     /// Returns whether the workload may be scaled to zero: the activators have been in the request path for the grace
     /// period, so that no request bypasses the activators.
     fn may_be_zero(&self, entry: &WorkloadState) -> bool {

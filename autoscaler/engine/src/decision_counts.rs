@@ -7,7 +7,7 @@ use ebb_autoscaler_core::reason::Basis;
 pub struct DecisionCounts([u64; Self::WORDS.len()]);
 
 impl DecisionCounts {
-    /// Names of the bases of decisions, in the order of the counts.
+    /// Names of what can determine a decision (its [`Basis`]), in the order of the counts.
     pub const WORDS: [&'static str; 9] = [
         "undecided",
         "ready_unknown",
@@ -35,7 +35,7 @@ impl DecisionCounts {
         self.0[index] += 1;
     }
 
-    /// Returns the name of each basis with the number of decisions.
+    /// Returns each name in [`Self::WORDS`] with the number of decisions that had this basis.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         Self::WORDS.into_iter().zip(self.0.iter().copied())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::names::{Owner, TargetKey, WorkloadId};
 
-/// An action for the caller of the engine.
+/// An action that the caller of the engine is to carry out, such as a write to the API server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Scale a workload.
@@ -12,7 +12,7 @@ pub enum Effect {
     /// Publish an Event about an object.
     Say(Notice),
     /// Resolve this owner of pods to the topmost scalable object in the chain of owners.
-    Follow {
+    ResolveOwner {
         /// Namespace of the pods and of their owner.
         namespace: Box<str>,
         /// The owner of the pods.

@@ -12,10 +12,10 @@ use super::{
     decision_counts::DecisionCounts,
     effect::{Effect, Order},
     freshness::Freshness,
-    leaving::OptedOutAtZero,
     names::{Owner, TargetKey, WorkloadId},
+    opt_out::OptedOutAtZero,
     outbox::Outbox,
-    owners::Followed,
+    owners::OwnerResolution,
     ownership::Ownership,
     pod::PodFacts,
     pods::Pods,
@@ -107,9 +107,9 @@ impl Engine {
     pub fn begin(&mut self, now: Timestamp) {
         for facts in self.opted_out_at_zero.take_workloads(&self.routing) {
             let key = facts.key.clone();
-            self.take_on(now, facts);
+            self.add_workload(now, facts);
             if let Some(entry) = self.workloads.find_mut(&key) {
-                entry.is_leaving = true;
+                entry.is_opting_out = true;
             }
         }
         self.deciding = true;
@@ -173,12 +173,12 @@ impl Engine {
             self.target_gone(now, &facts.key);
         }
         if let Some(facts) = self.ownership.admit(facts) {
-            self.take_on(now, facts);
+            self.add_workload(now, facts);
         }
     }
 
     /// Adds a workload.
-    fn take_on(&mut self, now: Timestamp, facts: TargetFacts) {
+    fn add_workload(&mut self, now: Timestamp, facts: TargetFacts) {
         let (workloads, outbox) = (&mut self.workloads, &mut self.outbox);
         let key = facts.key.clone();
         let already = self.ownership.owners.workloads_in(&key.namespace);
@@ -190,7 +190,7 @@ impl Engine {
         let pods = self.ownership.owners.pods_of(&key);
         self.pods.join(entry, pods);
         self.routing.workload_seen(id, entry);
-        self.ownership.workload_comes(&key.namespace, outbox);
+        self.ownership.workload_added(&key.namespace, outbox);
         workloads.validate(now, id, outbox);
     }
 
@@ -219,7 +219,7 @@ impl Engine {
         };
         self.routing.workload_gone(entry.id, &key.namespace);
         self.pods.workload_gone(&entry.pods);
-        self.ownership.owners.workload_goes(&key.namespace);
+        self.ownership.owners.workload_removed(&key.namespace);
         if let Some(next) = self.workloads.limit.next(&key.namespace) {
             self.target_seen(now, next);
         }
@@ -249,8 +249,8 @@ impl Engine {
     /// Requests a decision after a pod has become ready, because the activators are possibly no longer needed in the
     /// request path.
     fn capacity_back(&mut self, now: Timestamp, id: WorkloadId) {
-        let proxied = self.workloads.get(id).and_then(|entry| entry.proxy);
-        if self.queueing.has_activators() && proxied.is_some_and(|(proxied, _)| proxied) {
+        let activators = self.workloads.get(id).and_then(|entry| entry.activators);
+        if self.queueing.has_activators() && activators.is_some_and(|need| need.in_path) {
             self.request_decision(now, id);
         }
     }
@@ -268,42 +268,42 @@ impl Engine {
 
     /// Records the scalable object that an owner of pods in `namespace` resolves to. A later call for the same owner
     /// replaces the recorded object.
-    pub fn followed(
+    pub fn owner_resolved(
         &mut self,
         now: Timestamp,
         namespace: &str,
         owner: &Arc<Owner>,
-        followed: Followed,
+        resolution: OwnerResolution,
     ) {
         let (pods, outbox) = (&mut self.pods, &mut self.outbox);
-        let led_to = self
+        let resolved = self
             .ownership
-            .followed(namespace, owner, followed, pods, outbox);
-        let Some(led_to) = led_to else { return };
-        if led_to.is_moved {
-            for &pod in &led_to.pods {
+            .owner_resolved(namespace, owner, resolution, pods, outbox);
+        let Some(resolved) = resolved else { return };
+        if resolved.is_moved {
+            for &pod in &resolved.pods {
                 pods.leave(pod, &mut self.workloads);
             }
         }
-        if let Some(entry) = self.workloads.find_mut(&led_to.key) {
-            pods.join(entry, led_to.pods);
+        if let Some(entry) = self.workloads.find_mut(&resolved.key) {
+            pods.join(entry, resolved.pods);
         }
-        if let Some(facts) = led_to.facts {
+        if let Some(facts) = resolved.facts {
             self.target_seen(now, facts);
         }
     }
 
     /// Processes a workload that is named in an EndpointSlice of Ebb, or in the ConfigMap that records activator ports.
-    pub(super) fn slice_leads_to(&mut self, key: TargetKey) {
+    pub(super) fn slice_names(&mut self, key: TargetKey) {
         if self.workloads.find(&key).is_none() {
-            self.ownership.slice_leads_to(key, &mut self.outbox);
+            self.ownership.slice_names(key, &mut self.outbox);
         }
     }
 
     /// Records the answer of the API server about a workload that an EndpointSlice names: whether the object exists and
     /// is the topmost scalable object.
-    pub fn confirmed(&mut self, now: Timestamp, key: &TargetKey, followed: Followed) {
-        if let Some(facts) = self.ownership.confirmed(key, followed) {
+    pub fn confirmed(&mut self, now: Timestamp, key: &TargetKey, resolution: OwnerResolution) {
+        if let Some(facts) = self.ownership.confirmed(key, resolution) {
             self.target_seen(now, facts);
         }
     }
@@ -353,23 +353,23 @@ impl Engine {
         report: &Report<'_>,
     ) -> Receipt {
         let (pods, workloads) = (&mut self.pods, &mut self.workloads);
-        let (receipt, pressing) = self
+        let (receipt, urgent) = self
             .reports
             .take(now, scope, sender, report, pods, workloads);
-        self.request_decisions(now, pressing);
+        self.request_decisions(now, urgent);
         receipt
     }
 
     /// Processes a report of an activator, and requests a decision for each workload that should not wait for its next
     /// scheduled decision.
     pub fn activator_report(&mut self, now: Timestamp, report: &ActivatorReport) -> Receipt {
-        let (receipt, pressing) = self.routing.take_report(now, report, &mut self.workloads);
-        self.request_decisions(now, pressing);
+        let (receipt, urgent) = self.routing.take_report(now, report, &mut self.workloads);
+        self.request_decisions(now, urgent);
         receipt
     }
 
-    fn request_decisions(&mut self, now: Timestamp, pressing: Vec<WorkloadId>) {
-        for id in pressing {
+    fn request_decisions(&mut self, now: Timestamp, urgent: Vec<WorkloadId>) {
+        for id in urgent {
             self.request_decision(now, id);
         }
     }
@@ -433,7 +433,7 @@ impl Engine {
         let decision = entry.decide(now, totals, queued, without_metrics, is_always_proxied);
         let Some(decision) = decision else { return };
         self.decisions.count(&decision.reason.basis);
-        routing.follow(now, entry);
+        routing.apply_decision(now, entry);
         let again = entry.again(now);
         if self.outbox.is_leading() {
             entry.act(self.queueing, routing, pods, &mut self.outbox);
@@ -487,7 +487,7 @@ impl Engine {
     ) {
         let routing = &mut self.routing;
         for key in routing.record_seen(now, namespace, version, allotments, senseless) {
-            self.slice_leads_to(key);
+            self.slice_names(key);
         }
     }
 

@@ -14,11 +14,10 @@ mod decide;
 mod decision_counts;
 mod effect;
 mod engine;
-mod entry;
 mod freshness;
-mod leaving;
 mod limit;
 mod names;
+mod opt_out;
 mod outbox;
 mod owners;
 mod ownership;
@@ -33,6 +32,7 @@ mod series;
 mod target;
 mod unknown;
 mod view;
+mod workload_state;
 mod workloads;
 
 /// One workload, as the status page and the API show it.
@@ -44,7 +44,7 @@ pub use self::{
     effect::{DeletionCost, Effect, Notice, Order},
     engine::Engine,
     names::{Owner, TargetKey, WorkloadId},
-    owners::{Dead, Followed},
+    owners::{NoTargetReason, OwnerResolution},
     pod::PodFacts,
     queueing::Queueing,
     reports::Scope,

@@ -29,8 +29,9 @@ impl Default for NamespaceLimit {
 }
 
 impl NamespaceLimit {
-    /// Returns the facts if the namespace, which already has `workloads` workloads, is below its limit. Otherwise
-    /// stores the facts, and publishes an Event about the first workload beyond the limit.
+    /// Checks whether a new workload fits into its namespace, which already has `workloads` workloads. Below the limit,
+    /// the facts about the new workload are returned. Otherwise they are stored, and an Event is published about the
+    /// first workload beyond the limit.
     pub(super) fn admit(
         &mut self,
         facts: TargetFacts,
@@ -60,7 +61,7 @@ impl NamespaceLimit {
         None
     }
 
-    /// Removes a workload from the stored workloads beyond the limit.
+    /// Removes the stored facts about a workload beyond the limit.
     pub(super) fn remove(&mut self, key: &TargetKey) {
         if let Some(beyond) = self.beyond.get_mut(&key.namespace) {
             beyond.remove(key);
@@ -70,7 +71,8 @@ impl NamespaceLimit {
         }
     }
 
-    /// Removes and returns the next workload to add after another workload of its namespace was removed.
+    /// Called after a workload of the namespace was removed: removes and returns the stored facts about a workload that
+    /// was beyond the limit and can be added now.
     pub(super) fn next(&mut self, namespace: &str) -> Option<TargetFacts> {
         let beyond = self.beyond.get_mut(namespace)?;
         let next = beyond.pop_first().map(|(_, facts)| facts);

@@ -4,7 +4,7 @@
 //! namespace is scaled down. An owner never resolves to an object in another namespace.
 //!
 //! Failure mode: if the API server does not answer for an owner, the workloads of the namespace are not scaled down,
-//! and the status of each workload names such an owner.
+//! and the status of each workload names one of the owners that are not resolved.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,16 +18,16 @@ use super::{
 
 /// The object that an owner resolves to, according to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Followed {
+pub enum OwnerResolution {
     /// The owner resolves to this object: the topmost scalable object in its chain of owners.
-    To(TargetKey),
+    Target(TargetKey),
     /// The owner resolves to no scalable object, for this reason. A later attempt to resolve the owner may succeed.
-    Nowhere(Dead),
+    NoTarget(NoTargetReason),
 }
 
 /// Reason why an owner resolves to no scalable object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dead {
+pub enum NoTargetReason {
     /// The cluster does not serve the kind of the owner.
     UnknownKind,
     /// The pod's namespace has no object with this name and with the uid of the owner reference.
@@ -38,7 +38,7 @@ pub enum Dead {
     NotScalable,
 }
 
-impl Dead {
+impl NoTargetReason {
     /// Returns the reason as text for Events, with the remedy if one exists.
     #[must_use]
     pub fn why(self) -> &'static str {
@@ -59,22 +59,22 @@ impl Dead {
 
 /// The pods of one owner, and the state of the resolution of this owner.
 #[derive(Debug, Default)]
-pub(super) struct Owned {
-    state: State,
+pub(super) struct OwnerState {
+    state: ResolutionState,
     pods: BTreeSet<PodId>,
 }
 
 /// State of the resolution of an owner.
 #[derive(Debug, Default, PartialEq, Eq)]
-enum State {
+enum ResolutionState {
     /// The owner is not requested from the API server: the namespace has no workload, and no pod of the owner has opted
     /// in.
     #[default]
-    Unasked,
+    NotRequested,
     /// The owner is requested from the API server, and no answer has arrived yet.
     Pending,
     /// The API server has answered the request for the owner. The value is the answer.
-    Done(Followed),
+    Done(OwnerResolution),
 }
 
 /// The owners of one namespace.
@@ -82,7 +82,7 @@ enum State {
 struct NamespaceOwners {
     /// Number of workloads in the namespace.
     workloads: usize,
-    owners: BTreeMap<Arc<Owner>, Owned>,
+    owners: BTreeMap<Arc<Owner>, OwnerState>,
     /// Owners that were requested from the API server and are not answered yet.
     pending: BTreeSet<Arc<Owner>>,
     /// Owners by the workload that the owners resolve to.
@@ -106,7 +106,7 @@ impl Owners {
         let wanted = opted_in || in_namespace.workloads > 0;
         let owned = in_namespace.owners.entry(Arc::clone(owner)).or_default();
         owned.pods.insert(pod);
-        (wanted && owned.ask()).then(|| {
+        (wanted && owned.request()).then(|| {
             in_namespace.pending.insert(Arc::clone(owner));
             Arc::clone(owner)
         })
@@ -129,8 +129,8 @@ impl Owners {
         };
         owned.pods.remove(&pod);
         if owned.pods.is_empty() {
-            if let Some(Owned {
-                state: State::Done(Followed::To(key)),
+            if let Some(OwnerState {
+                state: ResolutionState::Done(OwnerResolution::Target(key)),
                 ..
             }) = in_namespace.owners.remove(owner)
             {
@@ -143,22 +143,22 @@ impl Owners {
 
     /// Records the object that an owner resolves to. Returns the pods of the owner; `None` if no pod has this owner any
     /// more.
-    pub(super) fn followed(
+    pub(super) fn resolved(
         &mut self,
         namespace: &str,
         owner: &Arc<Owner>,
-        followed: Followed,
+        resolution: OwnerResolution,
     ) -> Option<&BTreeSet<PodId>> {
         let in_namespace = self.0.get_mut(namespace)?;
         let owned = in_namespace.owners.get_mut(owner)?;
         in_namespace.pending.remove(owner);
-        let before = std::mem::replace(&mut owned.state, State::Done(followed.clone()));
-        if let State::Done(Followed::To(key)) = before
-            && Followed::To(key.clone()) != followed
+        let before = std::mem::replace(&mut owned.state, ResolutionState::Done(resolution.clone()));
+        if let ResolutionState::Done(OwnerResolution::Target(key)) = before
+            && OwnerResolution::Target(key.clone()) != resolution
         {
             in_namespace.leads_no_longer(&key, owner);
         }
-        if let Followed::To(key) = followed {
+        if let OwnerResolution::Target(key) = resolution {
             let owners = in_namespace.by_target.entry(key).or_default();
             owners.insert(Arc::clone(owner));
         }
@@ -167,9 +167,9 @@ impl Owners {
 
     /// Returns the workload that an owner resolves to; `None` if the owner has not been resolved yet or resolves to no
     /// scalable object.
-    pub(super) fn leads_to(&self, namespace: &str, owner: &Arc<Owner>) -> Option<&TargetKey> {
+    pub(super) fn target_of(&self, namespace: &str, owner: &Arc<Owner>) -> Option<&TargetKey> {
         match &self.0.get(namespace)?.owners.get(owner)?.state {
-            State::Done(Followed::To(key)) => Some(key),
+            ResolutionState::Done(OwnerResolution::Target(key)) => Some(key),
             _ => None,
         }
     }
@@ -193,37 +193,37 @@ impl Owners {
         })
     }
 
-    /// Returns whether at least one owner resolves to `key`.
-    pub(super) fn lead_to(&self, key: &TargetKey) -> bool {
+    /// Returns whether at least one owner of pods resolves to the workload `key`.
+    pub(super) fn any_resolves_to(&self, key: &TargetKey) -> bool {
         let in_namespace = self.0.get(&key.namespace);
         in_namespace.is_some_and(|it| it.by_target.contains_key(key))
     }
 
-    /// Returns the number of owners in a namespace that are requested and not answered yet, and the first such owner;
-    /// `None` if all are answered.
+    /// Returns the number of owners in a namespace that the API server has not resolved yet, and the first of them;
+    /// `None` if all are resolved.
     pub(super) fn pending(&self, namespace: &str) -> Option<(usize, &Owner)> {
         let pending = &self.0.get(namespace)?.pending;
         Some((pending.len(), pending.first()?))
     }
 
     /// Increments the number of workloads in the namespace. Returns the owners to request from the API server.
-    pub(super) fn workload_comes(&mut self, namespace: &str) -> Vec<Arc<Owner>> {
+    pub(super) fn workload_added(&mut self, namespace: &str) -> Vec<Arc<Owner>> {
         let in_namespace = self.0.entry(namespace.into()).or_default();
         in_namespace.workloads += 1;
         if in_namespace.workloads > 1 {
             return Vec::new();
         }
-        let unasked = in_namespace.owners.iter_mut().filter_map(|(owner, owned)| {
-            let ask = owned.ask();
-            ask.then(|| Arc::clone(owner))
+        let not_requested = in_namespace.owners.iter_mut().filter_map(|(owner, owned)| {
+            let is_new = owned.request();
+            is_new.then(|| Arc::clone(owner))
         });
-        let unasked: Vec<_> = unasked.collect();
-        in_namespace.pending.extend(unasked.iter().cloned());
-        unasked
+        let not_requested: Vec<_> = not_requested.collect();
+        in_namespace.pending.extend(not_requested.iter().cloned());
+        not_requested
     }
 
     /// Decrements the number of workloads in the namespace.
-    pub(super) fn workload_goes(&mut self, namespace: &str) {
+    pub(super) fn workload_removed(&mut self, namespace: &str) {
         if let Some(in_namespace) = self.0.get_mut(namespace) {
             in_namespace.workloads = in_namespace.workloads.saturating_sub(1);
             self.tidy(namespace);
@@ -261,14 +261,14 @@ impl NamespaceOwners {
     }
 }
 
-impl Owned {
+impl OwnerState {
     /// Marks the owner as requested. Returns true only at the first call, when the caller must request the owner from
     /// the API server.
-    fn ask(&mut self) -> bool {
-        let unasked = self.state == State::Unasked;
-        if unasked {
-            self.state = State::Pending;
+    fn request(&mut self) -> bool {
+        let not_requested = self.state == ResolutionState::NotRequested;
+        if not_requested {
+            self.state = ResolutionState::Pending;
         }
-        unasked
+        not_requested
     }
 }

@@ -58,7 +58,8 @@ impl Pod {
         }
     }
 
-    /// Replaces the facts about the pod by newer facts with the same owner. Returns whether the pod has become ready.
+    /// Replaces the facts about the pod by newer facts. The owner of the pod must be unchanged. Returns whether the pod
+    /// has become ready.
     pub(super) fn update(&mut self, mut facts: PodFacts) -> bool {
         let serves_now = facts.ready && !self.facts.ready;
         // Keeps the shared pointer to the owner, so that all pods with the same owner use one allocation.

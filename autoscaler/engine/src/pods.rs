@@ -7,8 +7,8 @@ use ebb_autoscaler_core::Timestamp;
 use slab::Slab;
 
 use super::{
-    entry::WorkloadState,
     pod::{Pod, PodFacts, PodId},
+    workload_state::WorkloadState,
     workloads::Workloads,
 };
 
@@ -104,15 +104,15 @@ impl Pods {
     pub(super) fn workload_gone(&mut self, pods: &BTreeSet<PodId>) {
         for id in pods {
             if let Some(pod) = self.table.get_mut(id.0) {
-                // The series of the pod ends here. The metric windows with its measurements were removed together with
-                // the workload.
+                // The pod has no workload any more, so its series is dropped. The metric windows that contain its
+                // measurements were removed together with the workload.
                 pod.series = None;
                 pod.workload = None;
             }
         }
     }
 
-    /// Returns the sums over `pods`.
+    /// Returns the totals over `pods`: ready pods, requests in flight and opaque connections.
     pub(super) fn totals(&self, pods: &BTreeSet<PodId>) -> PodTotals {
         let mut totals = PodTotals::default();
         for pod in pods.iter().filter_map(|&id| self.get(id)) {
@@ -148,7 +148,7 @@ impl Pods {
             };
             match series.to_extend(now).filter(|_| !deleting) {
                 Some(span) => {
-                    // `observe` cannot fail here: an invalid load was rejected when the report arrived.
+                    // `observe` fails only for an invalid load, which was rejected when the report arrived.
                     let _ =
                         workload.observe(&mut series.feed, now, span.concurrency, span.requests);
                 }

@@ -8,12 +8,14 @@ pub enum Queueing {
     Nowhere,
     /// Requests are queued at the activators of a cluster, for the Services that can be proxied.
     Activators,
-    /// Requests are queued at one proxy that receives every request, as in `ebb run`. No path switch is needed.
+    /// Requests are queued at one proxy, as in `ebb run`. The proxy always receives every request, so there is no
+    /// request path to switch.
     Proxy,
 }
 
 impl Queueing {
-    /// Returns whether requests are queued at activators, which need a path switch.
+    /// Returns whether requests are queued at activators. If so, the request path of a workload must be switched to
+    /// them and back.
     pub(super) fn has_activators(self) -> bool {
         self == Self::Activators
     }

@@ -1,4 +1,5 @@
-//! Reports of the senders about the requests that each pod has served.
+//! The reports about the requests that each pod has served, and the senders of these reports: a node's agent, another
+//! source such as a gateway, or `ebb run`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -32,7 +33,7 @@ pub(super) struct Reports {
 enum PodResult {
     Taken,
     /// The counters were accepted, and the workload needs a decision at once.
-    Pressing(WorkloadId),
+    Urgent(WorkloadId),
     Unknown,
     Foreign,
     Senseless,
@@ -49,9 +50,9 @@ impl Reports {
         pods: &mut Pods,
         workloads: &mut Workloads,
     ) -> (Receipt, Vec<WorkloadId>) {
-        let (mut receipt, mut pressing) = (Receipt::default(), Vec::new());
+        let (mut receipt, mut urgent) = (Receipt::default(), Vec::new());
         let Some(newest) = report.pods.iter().map(|pod| pod.at).max() else {
-            return (receipt, pressing);
+            return (receipt, urgent);
         };
         let sender = match self.senders.get_mut(sender) {
             Some(known) => {
@@ -65,8 +66,8 @@ impl Reports {
         };
         for reported in &report.pods {
             let counted = match take_pod(now, scope, sender, reported, pods, workloads) {
-                PodResult::Pressing(id) => {
-                    pressing.push(id);
+                PodResult::Urgent(id) => {
+                    urgent.push(id);
                     &mut receipt.taken
                 }
                 PodResult::Taken => &mut receipt.taken,
@@ -76,7 +77,7 @@ impl Reports {
             };
             *counted += 1;
         }
-        (receipt, pressing)
+        (receipt, urgent)
     }
 
     /// Removes senders that have not reported for `after`, such as the agents of deleted nodes.
@@ -145,7 +146,7 @@ fn take_pod(
         return PodResult::Taken;
     };
     match workload.observe(&mut series.feed, read, span.concurrency, requests) {
-        Ok(Some(_)) => PodResult::Pressing(entry.id),
+        Ok(Some(_)) => PodResult::Urgent(entry.id),
         Ok(None) => PodResult::Taken,
         Err(_) => PodResult::Senseless,
     }

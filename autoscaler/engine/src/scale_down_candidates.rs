@@ -19,8 +19,8 @@ use super::{effect::DeletionCost, pod::Pod};
 /// that the busiest candidate is removed last.
 const CHOSEN: i32 = -1_000_000;
 
-/// Returns the deletion costs to change so that the ReplicaSet controller removes the candidates when it removes
-/// `surplus` of `pods`.
+/// Chooses the scale-down candidates: the pods that the ReplicaSet controller should remove first when it removes
+/// `surplus` of `pods`. Returns the deletion costs that must change for this.
 pub(super) fn costs<'a>(
     pods: impl Iterator<Item = &'a Pod> + Clone,
     surplus: u32,

@@ -34,7 +34,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Creates a sender whose clock shows `at` ns at `now`.
+    /// Creates a sender whose own clock shows `at` ns when the clock of the autoscaler shows `now`.
     pub(super) fn new(boot: &str, now: Timestamp, at: u64) -> Self {
         Self {
             boot: boot.into(),
@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn the_least_delayed_report_tells_the_difference() {
         let mut sender = Sender::new("b", ms(100_050), 1_000 * MS);
-        // This report arrives 2 ms after the reading; the first report arrived 50 ms after the reading.
+        // The first report arrived 50 ms after its counters were read. The second report arrives only 2 ms after the
+        // reading.
         sender.take_in("b", ms(101_002), 2_000 * MS);
         assert_eq!(sender.time(ms(101_002), 2_000 * MS), ms(101_002));
         // A late report does not move the offset by more than the maximum clock drift.

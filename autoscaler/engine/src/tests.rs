@@ -9,7 +9,7 @@ use ebb_autoscaler_core::{Config, Timestamp};
 use ebb_contract::{Pod, Receipt, Report};
 
 use super::{
-    Effect, Engine, Followed, Notice, Order, Owner, PodFacts, Queueing, Scope, TargetFacts,
+    Effect, Engine, Notice, Order, Owner, OwnerResolution, PodFacts, Queueing, Scope, TargetFacts,
     TargetKey,
 };
 
@@ -99,9 +99,10 @@ impl Cluster {
         });
         for effect in self.engine.effects() {
             match effect {
-                Effect::Follow { namespace, owner } => {
-                    let followed = Followed::To(key(of));
-                    self.engine.followed(self.now, &namespace, &owner, followed);
+                Effect::ResolveOwner { namespace, owner } => {
+                    let resolution = OwnerResolution::Target(key(of));
+                    self.engine
+                        .owner_resolved(self.now, &namespace, &owner, resolution);
                 }
                 other => self.effects.push(other),
             }

@@ -20,7 +20,7 @@ pub enum Unknown {
     Owners {
         /// Number of owners that are not resolved.
         count: usize,
-        /// Kind and name of one such owner.
+        /// Kind and name of one owner that is not resolved.
         example: Box<str>,
     },
     /// The load of no pod of the workload has been measured yet.
@@ -31,7 +31,7 @@ pub enum Unknown {
     Metrics {
         /// Number of pods without current metrics.
         count: usize,
-        /// Name of one such pod.
+        /// Name of one pod without current metrics.
         example: Box<str>,
     },
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use ebb_autoscaler_core::{Config, Metric};
-use ebb_page_model::{Detail, Given, Scaled, Workload, settings};
+use ebb_page_model::{Detail, Scaled, SettingSources, Workload, settings};
 
-use super::{decision_counts::DecisionCounts, entry::WorkloadState, routing::ServiceRouting};
+use super::{
+    decision_counts::DecisionCounts, routing::ServiceRouting, workload_state::WorkloadState,
+};
 
 /// Maximum number of pods without current metrics that are listed by name. A separate count includes all such pods.
 const NAMED: usize = 10;
@@ -29,14 +31,14 @@ pub struct Figures {
     pub stale_activators: usize,
     /// Longest delay of the last report, over the senders with a current report.
     pub lag: Duration,
-    /// Number of decisions since the start of this process, by basis.
+    /// Number of decisions since the start of this process, by what determined the decision.
     pub decisions: DecisionCounts,
 }
 
 impl WorkloadState {
     /// Returns the detailed view of the workload.
     pub(super) fn detail(&self, config: &Config, routing: Option<&ServiceRouting>) -> Detail {
-        let given = Given {
+        let sources = SettingSources {
             annotated: &|name| self.target.annotations.contains_key(name),
             config,
             defaults: &Config::default(),
@@ -45,7 +47,7 @@ impl WorkloadState {
         Detail {
             workload: self.view(routing),
             settings: workload
-                .map(|workload| settings(workload.settings(), &given))
+                .map(|workload| settings(workload.settings(), &sources))
                 .unwrap_or_default(),
             decisions: self.memory.decisions(),
             history: self.memory.history(),
@@ -93,7 +95,8 @@ impl WorkloadState {
             queued: last.map_or(0, |last| last.queued),
             hard_limit: Some(self.hard_limit()).filter(|&limit| limit > 0),
             services: routing.map_or_else(Vec::new, |routing| routing.services(self)),
-            activator_in_path: routing.is_some() && self.proxy.is_some_and(|(proxy, _)| proxy),
+            activator_in_path: routing.is_some()
+                && self.activators.is_some_and(|need| need.in_path),
             path_confirmed: routing.is_some() && self.path_confirmed_since.is_some(),
             pods_without_metrics: without_metrics.len(),
             without_metrics: without_metrics

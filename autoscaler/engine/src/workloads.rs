@@ -10,11 +10,11 @@ use ebb_page_model::Name;
 
 use super::{
     effect::{Notice, Order},
-    entry::{Refusal, ScaleWrite, WorkloadState},
     limit::NamespaceLimit,
     names::{TargetKey, WorkloadId},
     outbox::Outbox,
     target::TargetFacts,
+    workload_state::{Refusal, ScaleWrite, WorkloadState},
 };
 
 /// Maximum number of workloads for which one call makes decisions. With this number, the call takes half a millisecond.
@@ -146,9 +146,9 @@ impl Workloads {
         }
     }
 
-    /// Ends all pending orders after a change of leadership, because a scale order from before the change is not
-    /// carried out. A new leader reports every refusal again, because it does not know which refusals the previous
-    /// leader reported. The Events API counts repeated Events as one series.
+    /// Called after a change of leadership. Ends all pending scale orders, because an order from before the change is
+    /// not carried out. Publishes an Event for every workload that is not scaled, because a new leader does not know
+    /// which of these Events the previous leader published. The Events API counts repeated Events as one series.
     pub(super) fn lead(&mut self, outbox: &mut Outbox) {
         for entry in self.states.values_mut() {
             entry.ordered = None;
@@ -205,8 +205,9 @@ impl Workloads {
         self.due.values().copied().min()
     }
 
-    /// Prepares a decision for a workload, and returns the workload. If `can_be_queued` has changed, the annotations
-    /// are validated again, because the settings depend on this value. The following decision is scheduled as well.
+    /// Prepares a decision for a workload, schedules the following decision, and returns the workload. `can_be_queued`:
+    /// whether the activators can queue every request to the workload. The settings depend on this value, so the
+    /// annotations are validated again if it has changed.
     pub(super) fn begin_decision(
         &mut self,
         now: Timestamp,
@@ -229,10 +230,10 @@ impl Workloads {
             return;
         };
         entry.end_order(order.to);
-        // The written state is recorded before the watch reports it, so that no order is repeated. If the watch has
-        // reported a change since the decision, the reported state is at least as new as this write. The older version
-        // must not overwrite the reported version, because the API server would refuse every further write with the
-        // older version.
+        // The written replicas and the new `resourceVersion` are recorded before the watch reports them, so that the
+        // same scale order is not created again. If the watch has reported a change since the decision, the reported
+        // state is at least as new as this write, and nothing is recorded here: with an older `resourceVersion`, the
+        // API server would refuse every further write.
         if error.is_none() && entry.target.resource_version == order.resource_version {
             entry.target.replicas = order.to;
             if let Some(version) = &order.written_version {

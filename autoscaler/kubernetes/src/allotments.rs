@@ -16,12 +16,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// The activator ports of the Services of one namespace, as far as the ConfigMap with this record can be parsed.
+/// A record: the activator ports of the Services of one namespace, as parsed from a ConfigMap.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) namespace: String,
     pub(super) allotments: BTreeMap<Box<str>, Allotment>,
-    /// Services with an entry that cannot be parsed or is invalid.
+    /// Services whose entry in the ConfigMap cannot be parsed or is invalid. They are absent from `allotments`.
     pub(super) senseless: Vec<String>,
 }
 

@@ -82,13 +82,13 @@ pub enum CertificateError {
 }
 
 /// Keeps the certificate in the Secret and publishes its authority.
-pub(super) struct Keeper {
+pub(super) struct CertificateKeeper {
     pub(super) client: Client,
     pub(super) namespace: String,
     pub(super) names: Vec<String>,
 }
 
-impl Keeper {
+impl CertificateKeeper {
     /// Returns the current certificate. Makes, replaces and publishes the certificate if necessary.
     pub(super) async fn certificate(&self) -> Result<Pem, CertificateError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -197,8 +197,8 @@ impl Keeper {
     }
 }
 
-/// Returns the parameters of the authority. The parameters never change, so the same key always gives the same
-/// authority.
+/// Returns the parameters of the certificate authority's own certificate. They are constant, so the same key always
+/// gives the same certificate authority.
 fn authority() -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params

@@ -40,7 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let wait = next.map_or(ROUND, |next| next.clamp(TOGETHER, ROUND));
         tokio::select! {
             () = time::sleep(wait) => {}
-            () = shared.sooner.notified() => {}
+            () = shared.decision_wake_up.notified() => {}
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn run(
     while let Some(effect) = effects.recv().await {
         let leads = leadership.leads();
         match effect {
-            Effect::Follow { namespace, owner } => owners.follow(namespace, owner),
+            Effect::ResolveOwner { namespace, owner } => owners.resolve(namespace, owner),
             Effect::Confirm(target) => owners.confirm(target),
             Effect::Scale(order) if leads => {
                 // An error is ignored, because the receiver is gone only at shutdown.

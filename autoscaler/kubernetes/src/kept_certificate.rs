@@ -10,7 +10,7 @@ use tokio::time;
 use tracing::{info, warn};
 
 use crate::{
-    certificate::Keeper,
+    certificate::CertificateKeeper,
     failure::Failure,
     ingest::tls::{Certificate, Pem},
     options::Options,
@@ -28,7 +28,7 @@ pub(super) async fn keep(
 ) -> Result<Arc<Certificate>, Failure> {
     let source = match (&options.tls_certificate, &options.tls_key) {
         (Some(chain), Some(key)) => CertificateSource::Files(chain.clone(), key.clone()),
-        _ => CertificateSource::Made(Keeper {
+        _ => CertificateSource::Made(CertificateKeeper {
             client,
             namespace: options.namespace.clone(),
             names: options.tls_names.clone(),
@@ -61,7 +61,7 @@ pub(super) async fn keep(
 /// The source of the certificate.
 enum CertificateSource {
     Files(PathBuf, PathBuf),
-    Made(Keeper),
+    Made(CertificateKeeper),
 }
 
 impl CertificateSource {

@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_group_that_is_not_served_is_absent() {
-        // kube converts a plain-text answer of the API server to this status.
+        // kube converts a plain-text answer of the API server to a `Status` like this one.
         let status = Status {
             code: 404,
             message: "404 page not found".to_owned(),

@@ -1,13 +1,13 @@
 //! Whether this replica may write, and until when.
 //!
-//! A [candidate](super::lease) renews the Lease. Just before a request is sent, every writer gets a [`Permit`] from
-//! [`Leadership`]. The permit limits the time of the request. So a replica that was suspended (SIGSTOP, a frozen
-//! cgroup) for longer than the duration of its Lease writes nothing when it continues: the clock ends the leadership
-//! before any task has checked the Lease again.
+//! A [candidate](super::lease) renews the Lease. Just before a write is sent, the writer gets a [`Permit`] from
+//! [`Leadership`]. The permit exists only if the leadership has not ended by the clock, and it limits the time that the
+//! write may take. So a replica that was suspended (SIGSTOP, a frozen cgroup) for longer than the duration of its Lease
+//! writes nothing when it continues, even if no task has checked the Lease since.
 //!
 //! Bias: no leader is better than two leaders. A write must be over before another replica can take the Lease. One risk
-//! remains: a request that leaves this machine in time, but is carried out late. Most of these requests fail because of
-//! their `resourceVersion`.
+//! remains: a write is sent in time, but the API server carries it out after another replica has taken the Lease. Most
+//! of these writes fail because of their `resourceVersion`.
 
 use std::{
     error::Error,
@@ -103,9 +103,9 @@ impl Leadership {
         term.map(|term| term.acts_until.saturating_sub(now))
     }
 
-    /// Records that a request sent at `asked` has renewed the Lease. From `asked` on, this replica leads for `acts`,
-    /// and no other replica can take the Lease for `alone`. Returns whether the signal of [`Self::changes`] has
-    /// changed.
+    /// Records that a request sent at `asked` has renewed the Lease. From `asked` on, this replica leads for the time
+    /// `acts`, and no other replica can take the Lease for the time `alone`. Returns whether the value in
+    /// [`Self::changes`] has changed.
     pub(super) fn renewed(&self, asked: Duration, acts: Duration, alone: Duration) -> bool {
         *self.term() = Some(Term {
             acts_until: asked.saturating_add(acts),
@@ -113,23 +113,23 @@ impl Leadership {
         });
         // If the answer to the renewal came too late, the leadership is over already, and `leads` is false.
         let leads = self.leads();
-        self.tell(leads)
+        self.publish(leads)
     }
 
-    /// Ends the leadership. Returns whether the signal of [`Self::changes`] has changed.
+    /// Ends the leadership. Returns whether the value in [`Self::changes`] has changed.
     pub(super) fn lost(&self) -> bool {
         *self.term() = None;
-        self.tell(false)
+        self.publish(false)
     }
 
-    /// Ends the leadership if its time is over. Returns whether the signal of [`Self::changes`] has changed.
+    /// Ends the leadership if its time is over. Returns whether the value in [`Self::changes`] has changed.
     pub(super) fn expire(&self) -> bool {
         !self.leads() && self.lost()
     }
 
-    fn tell(&self, leads: bool) -> bool {
+    fn publish(&self, leads: bool) -> bool {
         self.leads
-            .send_if_modified(|told| std::mem::replace(told, leads) != leads)
+            .send_if_modified(|published| std::mem::replace(published, leads) != leads)
     }
 
     /// Returns the permission to send one write now.
@@ -137,8 +137,9 @@ impl Leadership {
     /// # Errors
     /// If this replica does not lead, or if its leadership ends too soon.
     pub(super) fn permit(self: &Arc<Self>) -> Result<Permit, NotLeading> {
-        // The write is counted first, and the leadership is checked second. A release of the Lease ends the leadership
-        // first, and then waits for the counted writes. So the release waits for every write with a permit.
+        // The write is counted before the leadership is checked. A release of the Lease works in the opposite order: it
+        // ends the leadership, and then waits for the counted writes. So the release waits for every write with a
+        // permit.
         self.under_way.send_modify(|writes| *writes += 1);
         let mut permit = Permit {
             leadership: Arc::clone(self),
@@ -160,7 +161,8 @@ impl Leadership {
 
     /// Waits until all writes with a permit are over, for at most `WRITE_WITHIN`.
     pub(super) async fn drained(&self) {
-        // Each write is over within `WRITE_WITHIN`. `self` has the sender, so the channel cannot close.
+        // The result is ignored: each write is over within `WRITE_WITHIN`, and the channel cannot close, because `self`
+        // has its sender `under_way`.
         let mut under_way = self.under_way.subscribe();
         let _ = time::timeout(WRITE_WITHIN, under_way.wait_for(|writes| *writes == 0)).await;
     }
@@ -240,7 +242,8 @@ mod tests {
     async fn p6_a_leader_that_was_stopped_does_not_write() {
         let leadership = leading();
         assert!(leadership.permit().is_ok());
-        // As during SIGSTOP, no task runs in these 22 s, so no task notices that the leadership has ended after 10 s.
+        // The clock advances by 22 s while no task runs, as during SIGSTOP. So no task notices that the leadership has
+        // ended after 10 s.
         time::advance(Duration::from_secs(22)).await;
         assert!(*leadership.changes().borrow(), "nobody has looked yet");
         assert_eq!(leadership.permit().err(), Some(NotLeading));
@@ -266,7 +269,7 @@ mod tests {
         time::advance(ACTS - Duration::from_millis(1)).await;
         let permit = leadership.permit().unwrap();
         assert!(leadership.now() + permit.left() + MARGIN <= asked + ALONE);
-        // After a renewal of a Lease of 3 s, a write has less time than `WRITE_WITHIN`.
+        // With a Lease that lasts 3 s, a write has less time than `WRITE_WITHIN`, even just after the renewal.
         leadership.renewed(
             leadership.now(),
             Duration::from_secs(2),

@@ -71,15 +71,15 @@ impl Candidate {
             // The request must not outlast the time at which this replica steps down.
             let left = self.leadership.left().unwrap_or(deadline);
             match time::timeout(left, self.try_to_hold()).await {
-                Ok(Ok(held)) => {
+                Ok(Ok(holds)) => {
                     if std::mem::take(&mut trouble) {
                         info!(lease = %self.name, "the Lease can be reached again");
                     }
-                    let changed = match held {
+                    let changed = match holds {
                         true => self.leadership.renewed(asked, deadline, self.duration),
                         false => self.leadership.lost(),
                     };
-                    self.tell(changed);
+                    self.log_change(changed);
                 }
                 Ok(Err(error)) => {
                     if !std::mem::replace(&mut trouble, true) {
@@ -89,7 +89,7 @@ impl Candidate {
                 Err(_) => debug!(lease = %self.name, "Lease request not answered"),
             }
             let expired = self.leadership.expire();
-            self.tell(expired);
+            self.log_change(expired);
             // The loop also wakes up at the end of the leadership, so a holder steps down even if it gets no answer.
             let next = began + retry;
             let next = self
@@ -111,7 +111,7 @@ impl Candidate {
         }
     }
 
-    fn tell(&self, changed: bool) {
+    fn log_change(&self, changed: bool) {
         if changed {
             let leads = *self.leadership.changes().borrow();
             info!(lease = %self.name, "{}", if leads { "leading" } else { "not leading any more" });
@@ -123,7 +123,7 @@ impl Candidate {
         // As in client-go, a holder renews the Lease without reading it first: with a slow API server, there is time
         // for one request only.
         if let (true, Some((lease, _))) = (self.leadership.leads(), &self.seen) {
-            let mine = self.held(Some(lease));
+            let mine = self.claimed(Some(lease));
             match self.replace(&mine).await {
                 Ok(lease) => {
                     self.see(lease);
@@ -134,7 +134,7 @@ impl Candidate {
             }
         }
         let Some(found) = self.within(self.api.get_opt(&self.name)).await? else {
-            let new = self.held(None);
+            let new = self.claimed(None);
             let parameters = PostParams::default();
             return match self.within(self.api.create(&parameters, &new)).await {
                 Ok(lease) => {
@@ -161,7 +161,7 @@ impl Candidate {
         {
             return Ok(false);
         }
-        let mine = self.held(Some(lease));
+        let mine = self.claimed(Some(lease));
         match self.replace(&mine).await {
             Ok(lease) => {
                 self.see(lease);
@@ -202,7 +202,7 @@ impl Candidate {
     }
 
     /// Returns a Lease that is held by this replica and renewed now. `before` is the Lease as last read.
-    fn held(&self, before: Option<&Lease>) -> Lease {
+    fn claimed(&self, before: Option<&Lease>) -> Lease {
         let now = MicroTime(Timestamp::now());
         let spec = before
             .and_then(|lease| lease.spec.clone())
@@ -250,7 +250,7 @@ impl Candidate {
                 warn!(lease = %self.name, %error, "cannot release the Lease; another replica leads after it expires")
             }
             Err(_) => {
-                warn!(lease = %self.name, "release of the Lease not answered within {GIVE_UP_WITHIN:?}; it may have to expire")
+                warn!(lease = %self.name, "release of the Lease not answered within {GIVE_UP_WITHIN:?}; another replica may lead only after it expires")
             }
         }
     }

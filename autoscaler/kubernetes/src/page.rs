@@ -14,13 +14,13 @@ const AT_A_TIME: usize = 128;
 
 /// The engine as the data source of the live page.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct PageSource {
     pub(super) shared: Arc<Shared>,
     pub(super) identity: String,
     pub(super) leadership: Arc<Leadership>,
 }
 
-impl Source for Shown {
+impl Source for PageSource {
     fn about(&self) -> About {
         About {
             program: "ebb-autoscaler".into(),
@@ -117,7 +117,7 @@ mod tests {
         let seen = views(&shared);
         assert_eq!(seen.len() as u64, MANY);
         assert!(seen.is_sorted_by(|one, next| one.name < next.name));
-        let shown = Shown {
+        let shown = PageSource {
             shared,
             identity: "first".to_owned(),
             leadership: Leadership::new(BootClock::new()),
@@ -152,7 +152,7 @@ mod tests {
         let between = between.load(Ordering::Relaxed);
         assert!(
             between > 20,
-            "another thread got the engine only {between} times while all workloads were read 20 times"
+            "another thread could lock the engine only {between} times while all workloads were read 20 times"
         );
     }
 }

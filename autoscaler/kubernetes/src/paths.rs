@@ -20,8 +20,8 @@ use super::{allotments, leadership::Leadership, shared::Shared, slices};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Shortest wait between two rounds of writes, even if changes arrive faster.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// The wait after a round of writes is at least this many times as long as the round used the engine, because other
-/// tasks need the engine too.
+/// Minimum wait after a round of writes, as a multiple of the time for which the round locked the engine. Other tasks
+/// need the engine too.
 const SHARE: u32 = 10;
 /// Maximum number of port records and EndpointSlices that are written at the same time.
 const AT_A_TIME: usize = 16;
@@ -115,7 +115,8 @@ fn outcome(error: &Error) -> Outcome {
             .into_iter()
             .flatten()
             .any(|cause| cause.reason == TERMINATING)
-            // Kubernetes before 1.17 does not set this cause, so the text of the message is checked too.
+            // Kubernetes before 1.17 does not set the cause `NamespaceTerminating`, so the text of the message is
+            // checked too.
             || status.message.contains("because it is being terminated"),
     }
 }

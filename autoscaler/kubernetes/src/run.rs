@@ -39,7 +39,7 @@ use crate::{
     start::Start,
     status::Status,
     sync::Sync,
-    watch::{config, pods, rivals, services, targets},
+    watch::{config, conflicts, pods, services, targets},
     writer::Writer,
 };
 
@@ -76,7 +76,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         metrics.dropped_events(),
         versions(&kinds),
     );
-    let (owners, follower) = Owners::new(
+    let (owners, owner_resolver) = Owners::new(
         client.clone(),
         Arc::clone(&kinds),
         Arc::clone(&shared),
@@ -120,9 +120,9 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         probe::serve(ports.probes, Arc::clone(&status)),
     );
     let known = watch_all(&options, &client, &shared, &events, &leadership);
-    tasks.spawn("following owners", follower.run());
+    tasks.spawn("looking up the owners of pods", owner_resolver.run());
     tasks.spawn("the decision loop", decisions::run(Arc::clone(&shared)));
-    tasks.spawn("passing the engine's actions on", effects);
+    tasks.spawn("passing the engine's actions to other tasks", effects);
     tasks.spawn("writing scales", writer.run(to_write));
     tasks.spawn("writing Events", write_events);
     if options.activator_account.is_some() {
@@ -198,9 +198,12 @@ fn watch_all(
     }
     tasks.spawn(
         "watching HorizontalPodAutoscalers",
-        rivals::horizontal(client(), shared(), known.part()),
+        conflicts::horizontal(client(), shared(), known.part()),
     );
-    tasks.spawn("watching ScaledObjects", rivals::keda(client(), shared()));
+    tasks.spawn(
+        "watching ScaledObjects",
+        conflicts::keda(client(), shared()),
+    );
     if options.activator_account.is_some() {
         tasks.spawn(
             "watching Services",
@@ -275,7 +278,7 @@ fn status(
         shared: Arc::clone(shared),
         metrics: Arc::clone(metrics),
         ready: AtomicBool::new(false),
-        page: Page::new(page::Shown {
+        page: Page::new(page::PageSource {
             shared: Arc::clone(shared),
             identity: options.identity.clone(),
             leadership: Arc::clone(leadership),

@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     boot::BootClock,
-    watch::heard::{RestsOnIt, STALE_AFTER, Watches},
+    watch::age::{Dependents, STALE_AFTER, Watches},
 };
 
 /// The engine, its clock, and the channel for the actions that the engine returns.
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     clock: Clock,
     outbox: mpsc::UnboundedSender<Effect>,
     /// Wakes the decision loop if a decision is due earlier than expected.
-    pub(super) sooner: Notify,
+    pub(super) decision_wake_up: Notify,
     /// Wakes the task that writes EndpointSlices.
     pub(super) paths: Notify,
     /// All watches, with the time of the last sign of life of each.
@@ -59,7 +59,7 @@ impl Shared {
             }),
             clock: Clock::new(SystemTime::now(), Instant::now().into_std()),
             outbox,
-            sooner: Notify::new(),
+            decision_wake_up: Notify::new(),
             paths: Notify::new(),
             watches: Watches::new(BootClock::new()),
             tasks: Tasks::new(),
@@ -116,7 +116,8 @@ impl EngineState {
     fn freshness(&mut self, watches: &Watches) {
         let mut changed = false;
         watches.each(|watch, fresh| {
-            if *watch.rests() == RestsOnIt::Nothing || fresh != self.stale.contains(watch.kind()) {
+            if *watch.dependents() == Dependents::None || fresh != self.stale.contains(watch.kind())
+            {
                 return;
             }
             changed = true;
@@ -124,7 +125,7 @@ impl EngineState {
                 true => self.stale.remove(watch.kind()),
                 false => self.stale.insert(watch.kind().into()),
             };
-            if let RestsOnIt::Kind { group, kind } = watch.rests() {
+            if let Dependents::Kind { group, kind } = watch.dependents() {
                 let stale = (!fresh).then(|| why(watch.kind()));
                 self.engine.kind_facts_are(group, kind, stale);
             }
@@ -134,7 +135,7 @@ impl EngineState {
         }
         let mut stale = None;
         watches.each(|watch, fresh| {
-            if !fresh && *watch.rests() == RestsOnIt::Everything && stale.is_none() {
+            if !fresh && *watch.dependents() == Dependents::All && stale.is_none() {
                 stale = Some(why(watch.kind()));
             }
         });

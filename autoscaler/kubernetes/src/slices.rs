@@ -190,7 +190,7 @@ mod tests {
         labels.insert(SERVICE.to_owned(), "other".to_owned());
         assert!(
             read(&other).tampered,
-            "the changed label would route another Service's clients"
+            "the changed label would route the clients of another Service to this slice"
         );
         let mut other = slice;
         for endpoint in &mut other.endpoints {

@@ -29,13 +29,13 @@ impl Start {
         }
         self.shared.beat();
         self.shared.with(|engine, now| engine.begin(now));
-        self.shared.sooner.notify_one();
+        self.shared.decision_wake_up.notify_one();
         self.status.ready.store(true, Ordering::Relaxed);
         info!("ready");
         // The initial lists have been processed, so their memory is returned to the system.
         ebb_metrics::memory::give_back();
         let followed = follow_leading(leading, self.shared, self.metrics);
-        // `followed` ends only when `Leadership` is dropped, which is after the candidate has ended.
+        // `followed` ends only when `Leadership` is dropped. That happens after the candidate for the Lease has ended.
         tokio::select! {
             () = candidate.run(ending) => {}
             () = followed => {}

@@ -16,7 +16,7 @@ use std::{
 use ebb_metrics::{Format, status::Answer};
 use ebb_page::Page;
 
-use super::{metrics::Metrics, page::Shown, shared::Shared, watch::heard::STALE_AFTER};
+use super::{metrics::Metrics, page::PageSource, shared::Shared, watch::age::STALE_AFTER};
 
 /// The decision loop counts as stuck after this many seconds without a round. Normally a round starts at least every
 /// 100 ms.
@@ -28,7 +28,7 @@ pub(super) struct Status {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
-    pub(super) page: Page<Shown>,
+    pub(super) page: Page<PageSource>,
 }
 
 impl Status {

@@ -10,7 +10,8 @@ pub(super) struct Sync {
     left: Arc<watch::Sender<usize>>,
 }
 
-/// One initial list. Only the first call of `done` counts, because a watch may read its list again later.
+/// The initial list of one watch. The first call of `done` records that the list has been read. Later calls have no
+/// effect, because a watch may read its list again.
 #[derive(Debug)]
 pub(super) struct Part {
     left: Mutex<Option<Arc<watch::Sender<usize>>>>,
@@ -32,7 +33,7 @@ impl Sync {
 
     /// Resolves when all initial lists have been read.
     pub(super) async fn done(&self) {
-        // `self` has the sender, so the channel cannot close.
+        // The channel cannot close, because `self` has its sender `left`.
         let _ = self.left.subscribe().wait_for(|left| *left == 0).await;
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Answer {
     Ends(Vec<Value>),
     /// Answers with an empty body that ends after this time.
     EndsAfter(Duration),
-    /// Waits for this time, then gives the boxed answer.
+    /// Waits for this time, then gives the answer in the box.
     Late(Duration, Box<Self>),
     /// Never answers.
     Never,

@@ -107,7 +107,7 @@ impl Writer {
             debug!(target = %order.target, "the object has changed since the decision; the engine decides again");
             self.shared
                 .with(|engine, now| engine.overtaken(now, &order));
-            self.shared.sooner.notify_one();
+            self.shared.decision_wake_up.notify_one();
             return workload;
         }
         let note = format!("from {} to {}: {}", order.from, order.to, order.reason);

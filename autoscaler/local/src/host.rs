@@ -69,7 +69,7 @@ pub trait LoadSource {
     fn load(&mut self) -> impl Future<Output = Result<Load, Self::Error>> + Send;
 
     /// Resolves when a request has arrived that no replica can serve. So the request does not have to wait for the next
-    /// regular reading. Dropping the future must not lose the wake-up.
+    /// regular reading. If the future is dropped before it resolves, the next call must still report the request.
     fn woken(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -90,12 +90,12 @@ pub trait Observer {
     fn second(&mut self, concurrency: f64);
 
     /// Called with each decision.
-    fn decided(&mut self, decided: &Decided<'_>);
+    fn decided(&mut self, decided: &ObservedDecision<'_>);
 }
 
 /// A decision, and the load that it is based on.
 #[derive(Debug, Clone, Copy)]
-pub struct Decided<'a> {
+pub struct ObservedDecision<'a> {
     /// The decision.
     pub decision: &'a Decision,
     /// Requests in flight at the decision.
@@ -108,7 +108,7 @@ pub struct Decided<'a> {
     pub concurrency: f64,
 }
 
-impl Decided<'_> {
+impl ObservedDecision<'_> {
     /// Returns the averages of the windows; `None` without data.
     #[must_use]
     pub fn averages(&self) -> Option<Averages> {

@@ -14,5 +14,7 @@ mod run;
 mod totals;
 
 pub use ebb_engine::Clock;
-pub use host::{Decided, Load, LoadSource, Observer, Phase, Queue, ReplicaLoad, ScaleTarget};
+pub use host::{
+    Load, LoadSource, ObservedDecision, Observer, Phase, Queue, ReplicaLoad, ScaleTarget,
+};
 pub use run::{Autoscaler, Run, SharedEngine};

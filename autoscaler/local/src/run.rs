@@ -12,35 +12,36 @@ use std::{
 use ebb_autoscaler_core::{Config, Decision, Settings, Timestamp};
 use ebb_contract::{ActivatorReport, Pod, PortReport, Report, opt_in};
 use ebb_engine::{
-    Clock, Effect, Engine, Followed, Notice, Order, Owner, PodFacts, Queueing, Scope, ServiceFacts,
-    TargetFacts, TargetKey,
+    Clock, Effect, Engine, Notice, Order, Owner, OwnerResolution, PodFacts, Queueing, Scope,
+    ServiceFacts, TargetFacts, TargetKey,
 };
 use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::{
-    host::{Decided, Load, LoadSource, Observer, Phase, ReplicaLoad, ScaleTarget},
-    totals::{Sums, Totals},
+    host::{Load, LoadSource, ObservedDecision, Observer, Phase, ReplicaLoad, ScaleTarget},
+    totals::{CounterSums, Totals},
 };
 
 /// Number of readings in one burst window. A burst that begins just after a reading is detected at most a fifth of the
 /// window late.
 const READINGS_PER_BURST_WINDOW: u32 = 5;
-/// Time between readings if there is no burst window. The mean of a second is recorded at most this late.
+/// Time between readings of the load if there is no burst window. So the mean load of a second is recorded at most this
+/// long after the second.
 const CALM_READING: Duration = Duration::from_millis(200);
 /// Shortest time between readings, however short the burst window is. A reading takes only microseconds, but the
 /// wake-up for it costs more.
 const SHORTEST_READING: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Names of the run in the engine: its namespace, its kind, and the key of the label by which the Service that
-/// represents the proxy selects the replicas.
+/// The namespace and the kind of the run's workload in the engine, and the key of the label of its replicas. The
+/// Service of the run selects the replicas by this label.
 const NAMESPACE: &str = "local";
 const KIND: &str = "Command";
 const LABEL: &str = "run";
 /// Name under which the engine knows the host, as a sender of reports.
 const SENDER: &str = "this host";
-/// Name under which the engine knows the proxy of the run, as an activator.
+/// Name of the run's proxy in the engine: as an activator, and as the Service that selects the replicas.
 const PROXY: &str = "the proxy";
 
 /// The workload of a run.
@@ -69,11 +70,11 @@ impl Run {
         self.settings.initial_scale.max(self.settings.min_scale)
     }
 
-    /// Returns the run as the object that is scaled: it was created at `now`, with its initial number of replicas.
+    /// Returns the workload of the run as the engine sees it: created at `now`, with the initial number of replicas.
     fn target(&self, now: Timestamp) -> TargetFacts {
         let mut annotations = self.annotations.clone();
-        // A run has always opted in, so the engine gets class `ebb.dev`. A run of Knative's class has no burst window,
-        // so the engine gets a burst window of 0.
+        // The engine scales only workloads that have opted in with the class `ebb.dev`, so this class is set even if
+        // the run has Knative's class. A run of Knative's class has no burst window. The annotation 0 keeps it so.
         annotations.insert(opt_in::CLASS_KEY.to_owned(), opt_in::CLASS.to_owned());
         if self.settings.burst_window.is_zero() {
             annotations.insert("ebb.dev/burst-window".to_owned(), "0".to_owned());
@@ -91,7 +92,7 @@ impl Run {
         }
     }
 
-    /// Returns the Service that represents the proxy. The Service selects the replicas.
+    /// Returns the Service that stands for the run's proxy in the engine. The Service selects the replicas.
     fn service(&self) -> ServiceFacts {
         ServiceFacts {
             namespace: NAMESPACE.into(),
@@ -151,18 +152,18 @@ pub struct Autoscaler<L, T, O> {
     observer: O,
     /// The replicas that the engine knows, by number, each with its last phase.
     known: BTreeMap<u64, Phase>,
-    sums: Sums,
+    sums: CounterSums,
     /// Actions that the engine returned and that are still to be carried out.
-    open: Vec<Effect>,
-    reading: Trouble,
-    scaling: Trouble,
+    pending: Vec<Effect>,
+    reading: FailureState,
+    scaling: FailureState,
 }
 
 /// Whether an operation fails at present. A message is logged only when the operation begins to fail or succeeds again.
 #[derive(Debug, Default)]
-struct Trouble(bool);
+struct FailureState(bool);
 
-impl Trouble {
+impl FailureState {
     fn begins(&mut self, what: &str) {
         if !std::mem::replace(&mut self.0, true) {
             warn!("{what}; trying again");
@@ -177,7 +178,7 @@ impl Trouble {
 }
 
 /// The totals at the starts of the periods over which means are computed, and the latest totals.
-struct Marks {
+struct PeriodTotals {
     start: Instant,
     last: Totals,
     /// The totals at the last decision that was passed to the observer.
@@ -205,10 +206,10 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             target,
             observer,
             known: BTreeMap::new(),
-            sums: Sums::default(),
-            open: Vec::new(),
-            reading: Trouble::default(),
-            scaling: Trouble::default(),
+            sums: CounterSums::default(),
+            pending: Vec::new(),
+            reading: FailureState::default(),
+            scaling: FailureState::default(),
         }
     }
 
@@ -221,7 +222,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         let start = Instant::now();
         let first = self.source.load().await?;
         let totals = Totals::zero(start);
-        let mut marks = Marks {
+        let mut periods = PeriodTotals {
             start,
             last: totals,
             decided: totals,
@@ -229,8 +230,8 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             second: totals,
         };
         self.begin().await;
-        self.tell(&mut marks, &first);
-        let mut due = self.decide(&mut marks).await;
+        self.update_engine(&mut periods, &first);
+        let mut due = self.decide(&mut periods).await;
         let mut tick = time::interval(self.run.reading_interval());
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -242,17 +243,17 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             match self.source.load().await {
                 Ok(load) => {
                     self.reading.is_over("the load can be read again");
-                    self.tell(&mut marks, &load);
+                    self.update_engine(&mut periods, &load);
                 }
                 Err(error) => self
                     .reading
                     .begins(&format!("cannot read the load: {error}")),
             }
-            due = self.decide(&mut marks).await;
+            due = self.decide(&mut periods).await;
         }
     }
 
-    /// Passes to the engine all facts that never change, and starts the first replicas.
+    /// Passes the configuration, the workload and the Service of the run to the engine, and starts the first replicas.
     async fn begin(&mut self) {
         let now = self.now();
         {
@@ -270,14 +271,14 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
     }
 
     /// Passes a reading of the load to the engine.
-    fn tell(&mut self, marks: &mut Marks, load: &Load) {
+    fn update_engine(&mut self, periods: &mut PeriodTotals, load: &Load) {
         let read = Instant::now();
         let now = self.clock.at(read);
-        marks.last = self.sums.add(read, load);
-        if read.saturating_duration_since(marks.second.at) >= SECOND {
+        periods.last = self.sums.add(read, load);
+        if read.saturating_duration_since(periods.second.at) >= SECOND {
             self.observer
-                .second(marks.last.concurrency_since(&marks.second));
-            marks.second = marks.last;
+                .second(periods.last.concurrency_since(&periods.second));
+            periods.second = periods.last;
         }
         let mut engine = self.engine.lock();
         // A new replica has served no request before its counter began. So the engine gets each new replica first as a
@@ -293,11 +294,11 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         // drops the counters of a pod whose workload is unknown.
         for effect in engine.effects() {
             match effect {
-                Effect::Follow { namespace, owner } => {
-                    let to = Followed::To(self.run.key());
-                    engine.followed(now, &namespace, &owner, to);
+                Effect::ResolveOwner { namespace, owner } => {
+                    let to = OwnerResolution::Target(self.run.key());
+                    engine.owner_resolved(now, &namespace, &owner, to);
                 }
-                other => self.open.push(other),
+                other => self.pending.push(other),
             }
         }
         let pods = load.replicas.iter().map(figures).collect();
@@ -309,7 +310,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
         engine.report(now, Scope::Cluster, SENDER, &report);
         engine.activator_report(
             now,
-            &queue(load, read.saturating_duration_since(marks.start)),
+            &queue(load, read.saturating_duration_since(periods.start)),
         );
         for &ReplicaLoad { number, phase, .. } in &load.replicas {
             if phase == Phase::Gone {
@@ -323,42 +324,42 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
 
     /// Makes a decision if one is due, shows the decision, and carries out the orders. Returns the time by which this
     /// function must be called again; `None` if no decision is scheduled.
-    async fn decide(&mut self, marks: &mut Marks) -> Option<Instant> {
+    async fn decide(&mut self, periods: &mut PeriodTotals) -> Option<Instant> {
         let now = self.now();
         let due = {
             let mut engine = self.engine.lock();
             let due = engine.decide_due(now);
-            self.open.extend(engine.effects());
+            self.pending.extend(engine.effects());
             due
         };
-        self.show(marks);
-        for effect in std::mem::take(&mut self.open) {
+        self.show(periods);
+        for effect in std::mem::take(&mut self.pending) {
             match effect {
                 Effect::Scale(order) => self.scale(order).await,
                 Effect::Say(notice) => say(&notice),
-                // Nothing is left to do for these two actions: `tell` has already answered each `Follow`, and the
-                // engine returns `Confirm` only for EndpointSlices, which a run does not have.
-                Effect::Follow { .. } | Effect::Confirm(_) => {}
+                // Nothing is left to do for `ResolveOwner` and `Confirm`: `update_engine` has already answered each
+                // `ResolveOwner`, and the engine returns `Confirm` only for EndpointSlices, which a run does not have.
+                Effect::ResolveOwner { .. } | Effect::Confirm(_) => {}
             }
         }
         due.map(|due| Instant::now() + due.since(self.now()))
     }
 
     /// Passes the last decision to the observer, if the observer does not have it yet.
-    fn show(&mut self, marks: &mut Marks) {
+    fn show(&mut self, periods: &mut PeriodTotals) {
         let key = self.run.key();
         let decision: Option<Decision> = self.engine.with(|engine| engine.decision(&key).copied());
-        let Some(decision) = decision.filter(|it| marks.decided_at != Some(it.at)) else {
+        let Some(decision) = decision.filter(|it| periods.decided_at != Some(it.at)) else {
             return;
         };
-        marks.decided_at = Some(decision.at);
-        let earlier = std::mem::replace(&mut marks.decided, marks.last);
-        self.observer.decided(&Decided {
+        periods.decided_at = Some(decision.at);
+        let earlier = std::mem::replace(&mut periods.decided, periods.last);
+        self.observer.decided(&ObservedDecision {
             decision: &decision,
-            in_flight: marks.last.in_flight,
-            queued: marks.last.queued,
-            requests: marks.last.requests,
-            concurrency: marks.last.concurrency_since(&earlier),
+            in_flight: periods.last.in_flight,
+            queued: periods.last.queued,
+            requests: periods.last.requests,
+            concurrency: periods.last.concurrency_since(&earlier),
         });
     }
 

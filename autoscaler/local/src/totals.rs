@@ -8,21 +8,21 @@ use crate::host::{Load, Phase};
 
 /// A replica's counters at the last reading, which the sums already include.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counted {
+struct ReplicaCounters {
     integral: u64,
     started: u64,
 }
 
 /// Adds up the counters of replicas that come and go.
 #[derive(Debug, Default)]
-pub(crate) struct Sums {
-    counted: BTreeMap<u64, Counted>,
+pub(crate) struct CounterSums {
+    counted: BTreeMap<u64, ReplicaCounters>,
     /// Integral of the requests in flight, in request-seconds.
     integral: f64,
     started: u64,
 }
 
-/// The sums at one moment.
+/// The sums of all replicas' counters at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Totals {
     pub(crate) at: Instant,
@@ -35,8 +35,9 @@ pub(crate) struct Totals {
     pub(crate) queued: u64,
 }
 
-impl Sums {
-    /// Adds the counters that were read at `at`, and returns the sums.
+impl CounterSums {
+    /// Adds to the sums what the replicas' counters have changed since the last reading, and returns the sums. `at` is
+    /// the time of this reading.
     pub(crate) fn add(&mut self, at: Instant, load: &Load) -> Totals {
         for replica in &load.replicas {
             let counted = self.counted.entry(replica.number).or_default();
@@ -46,7 +47,7 @@ impl Sums {
             let started = replica.started.wrapping_sub(counted.started);
             self.integral += integral.cast_signed() as f64 / 1e9;
             self.started = self.started.wrapping_add(started);
-            *counted = Counted {
+            *counted = ReplicaCounters {
                 integral: replica.integral,
                 started: replica.started,
             };

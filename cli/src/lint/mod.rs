@@ -5,9 +5,9 @@
 //! Bias: an autoscaling key or value that Ebb does not know is reported; objects without autoscaling keys are skipped.
 
 mod document;
-mod judge;
 mod object;
 mod place;
+mod validate;
 
 use std::{
     fs,
@@ -63,7 +63,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             Ok(file) => {
                 for line in lines(&file, &config) {
                     problems += 1;
-                    say(&line)?;
+                    print_line(&line)?;
                 }
             }
             Err(error) => failures.push(format!("{error:#}")),
@@ -97,22 +97,22 @@ fn read(path: &Path) -> anyhow::Result<File> {
 
 /// Returns the problems of a file, one line each: first the problems of the objects, then the unreadable documents.
 fn lines(file: &File, config: &Config) -> Vec<String> {
-    let judged = file.objects.iter().flat_map(|object| {
-        let problems = judge::problems(object, config);
+    let problems = file.objects.iter().flat_map(|object| {
+        let problems = validate::problems(object, config);
         problems
             .into_iter()
             .map(move |problem| format!("{object}: {problem}"))
     });
     let unreadable = file.unreadable.iter().map(ToString::to_string);
-    judged
+    problems
         .chain(unreadable)
-        // Line feeds in values are escaped, because a problem has one line.
+        // Line feeds in values are escaped, because each problem is printed on one line.
         .map(|problem| format!("{}: {}", file.name, problem.replace('\n', "\\n")))
         .collect()
 }
 
 /// Prints a line. If the reader (such as `head`) has closed the pipe, this is not an error.
-fn say(line: &str) -> anyhow::Result<()> {
+fn print_line(line: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to stdout")

@@ -17,7 +17,7 @@ pub(super) struct Object {
 pub(super) enum Sort {
     /// The settings of the cluster, in a ConfigMap.
     ConfigMap,
-    /// The settings of the cluster, as keys without a ConfigMap.
+    /// The settings of the cluster as bare keys and values, without a ConfigMap around them.
     Keys,
     /// A pod, a pod template without a kind, a Knative revision, or an object that Knative creates for a revision. Ebb
     /// reads the annotations in the `metadata` of the object and the hard limit in its `spec`.

@@ -102,7 +102,8 @@ fn a_key_in_the_wrong_place_says_where_it_belongs() {
 
 #[test]
 fn our_own_manifests_have_no_misplaced_keys() {
-    // The first two manifests have a label in the selector of a NetworkPolicy and an annotation of a Service.
+    // The first manifest has one of Ebb's labels in the selector of a NetworkPolicy. The second one has one of Ebb's
+    // annotations on a Service.
     for manifest in [
         "kind: NetworkPolicy\nmetadata: {name: a}\nspec: {ingress: [{from: [{namespaceSelector: {matchLabels: \
          {ebb.dev/metrics: \"true\"}}}]}]}\n",
@@ -173,7 +174,7 @@ fn annotations_are_held_against_the_config_map_beside_them() {
 }
 
 #[test]
-fn a_config_map_is_judged_key_by_key() {
+fn a_config_map_is_validated_key_by_key() {
     let file = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-autoscaler\nstable-window: 60s\ndata:\n  \
                 stable-window: 1s\n  max-scale-up-rate: 1\n  max-scale: 5\n  panic-treshold-percentage: \"200\"\n";
     let lines = lint(file);
@@ -189,7 +190,7 @@ fn a_config_map_is_judged_key_by_key() {
         ]
         .map(|line| format!("{name}{line}"))
     );
-    // Keys without a ConfigMap, as in a file for `--config`, need no quotes.
+    // In a file for `--config` that contains bare keys, without a ConfigMap around them, values need no quotes.
     assert_eq!(lint("stable-window: 30s\nmax-scale: 3\n"), [""; 0]);
     assert_eq!(lint("stable-window: 3s\n").len(), 1);
     // A ConfigMap with another name is not checked.

@@ -68,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", value_parser = option::port, allow_hyphen_values = true)]
     pub(crate) page_port: Option<u16>,
 
-    /// Serve no live page
+    /// Do not serve the live page
     #[arg(long, conflicts_with = "page_port")]
     pub(crate) no_page: bool,
 

@@ -15,7 +15,7 @@ pub(crate) enum Event {
     Listening(Listening),
     /// The decision code has made a decision.
     Decision(Decision),
-    /// A replica became ready while no other replica was ready and a request was queued.
+    /// A cold start: a replica became ready while no other replica was ready and a request was queued.
     ColdStart(ColdStart),
     /// A replica has a new state.
     Replica(ReplicaEvent),
@@ -31,7 +31,7 @@ pub(crate) struct Listening {
     pub(crate) page: Option<SocketAddr>,
 }
 
-/// One decision and its basis.
+/// One decision, and the measured values and the reason that led to it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Decision {
     /// Seconds since the start of the run.
@@ -111,7 +111,7 @@ pub(crate) enum ReplicaState {
 }
 
 impl ReplicaState {
-    /// Returns the autoscaler's phase for a replica in this state.
+    /// Returns the phase of a replica in this state, as the autoscaler names it.
     pub(crate) fn phase(self) -> Phase {
         match self {
             ReplicaState::Started => Phase::Starting,

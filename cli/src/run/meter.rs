@@ -39,7 +39,7 @@ struct State {
     replicas: BTreeMap<u64, Metered>,
     /// The number of the most recently attached counter.
     last: u64,
-    /// The last values of replicas that have ended, saved for the next reading.
+    /// The last counter values of replicas that have ended. The next reading of the meter includes and removes them.
     gone: Vec<ReplicaLoad>,
 }
 
@@ -106,13 +106,13 @@ impl Meter {
         replicas.append(&mut state.gone);
         state.counter.flush_log();
         drop(state);
-        let held = self.pool.held();
+        let queued = self.pool.queued();
         Ok(Load {
             replicas,
             queue: Queue {
-                now: held.now,
-                integral: held.integral,
-                total: held.total,
+                now: queued.now,
+                integral: queued.integral,
+                total: queued.total,
             },
         })
     }
@@ -181,7 +181,7 @@ impl LoadSource for RunLoad {
     }
 
     async fn woken(&mut self) {
-        self.meter.pool.wanted().await;
+        self.meter.pool.wake_up().await;
     }
 }
 

@@ -41,10 +41,10 @@ use self::{
     cgroup::{Tree, sweep},
     files::OpenFiles,
     meter::Meter,
-    page::Shown,
+    page::PageSource,
     port::Ports,
     replica::{
-        life::Frame,
+        life::RunContext,
         ready::Readiness,
         spawn::{CommandLine, Spawner},
     },
@@ -102,7 +102,7 @@ async fn start(
     let command = CommandLine::new(&args.command).context("COMMAND is empty")?;
     let spawner = Spawner::start(open_files).context("cannot start a thread")?;
     sweep::sweep(&mount).await?;
-    let frame = Frame {
+    let context = RunContext {
         tree: Tree::create(&mount)?,
         spawner,
         command,
@@ -129,11 +129,11 @@ async fn start(
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
     if let Some(listener) = page {
-        page::serve(listener, Shown::new(engine.clone(), settings.table));
+        page::serve(listener, PageSource::new(engine.clone(), settings.table));
     }
     let reporter = Reporter::new(args.json, title, console);
     Session {
-        frame: Arc::new(frame),
+        context: Arc::new(context),
         listener,
         address,
         run,

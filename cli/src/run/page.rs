@@ -23,21 +23,21 @@ const USUAL_PORT: u16 = 9468;
 
 /// The data that the page shows.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct PageSource {
     engine: SharedEngine,
-    /// All settings in force, each with its source. The settings of the engine are not shown: the engine would report
-    /// the defaults of `ebb run` as settings of the user.
+    /// All settings in force, each with its source. The page shows them instead of the engine's list of settings,
+    /// because the engine cannot tell the defaults of `ebb run` from settings of the user.
     settings: Vec<Setting>,
 }
 
-impl Shown {
+impl PageSource {
     /// Creates the page's data for the run that `engine` scales. `settings` are all settings in force.
     pub(crate) fn new(engine: SharedEngine, settings: Vec<Setting>) -> Self {
         Self { engine, settings }
     }
 }
 
-impl Source for Shown {
+impl Source for PageSource {
     fn about(&self) -> About {
         About {
             program: "ebb run".into(),
@@ -84,13 +84,13 @@ pub(crate) async fn listen(asked: Option<u16>) -> anyhow::Result<Option<TcpListe
 }
 
 /// Serves the page, until the run ends.
-pub(crate) fn serve(listener: TcpListener, shown: Shown) {
+pub(crate) fn serve(listener: TcpListener, shown: PageSource) {
     let status = Arc::new(Status(Page::new(shown)));
     // The page listens on 127.0.0.1 only, so requests need no host name other than an IP address or `localhost`.
     tokio::spawn(status::serve(listener, status, Hosts::default()));
 }
 
-struct Status(Page<Shown>);
+struct Status(Page<PageSource>);
 
 impl status::Status for Status {
     fn ready(&self) -> Result<String, String> {

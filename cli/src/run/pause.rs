@@ -20,11 +20,11 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// Starts a pause after the failure of a replica, and returns the length of the pause. `served` is the time for
-    /// which the replica had been ready.
+    /// Starts a pause after the failure of a replica, and returns the length of the pause. `served` is how long the
+    /// replica was ready before it failed.
     ///
-    /// A failure during a pause does not change the pause. If `served` is at least [`LONGEST`], the pause has its first
-    /// length again.
+    /// A failure during a pause does not change the pause. If `served` is at least [`LONGEST`], the new pause is as
+    /// short as the first one.
     pub(crate) fn begin(&mut self, served: Duration) -> Duration {
         if self.until.is_none() {
             if served >= LONGEST {

@@ -2,23 +2,24 @@
 
 use std::convert::Infallible;
 
-use ebb_autoscaler_local::{Decided, Observer, ScaleTarget};
+use ebb_autoscaler_local::{ObservedDecision, Observer, ScaleTarget};
 use tokio::sync::watch;
 
 use super::{
     event::{Decision, Event},
     report::Reporter,
-    supervisor::{Status, Wanted},
+    supervisor::{DesiredState, Status},
 };
 
-/// The replicas of the run as the scale target; the supervisor starts and stops them.
+/// The scale target of the engine: passes the desired number of replicas to the supervisor, which starts and stops
+/// them.
 #[derive(Debug)]
 pub(crate) struct Replicas {
-    want: watch::Sender<Wanted>,
+    want: watch::Sender<DesiredState>,
 }
 
 impl Replicas {
-    pub(crate) fn new(want: watch::Sender<Wanted>) -> Replicas {
+    pub(crate) fn new(want: watch::Sender<DesiredState>) -> Replicas {
         Replicas { want }
     }
 }
@@ -27,10 +28,10 @@ impl ScaleTarget for Replicas {
     type Error = Infallible;
 
     async fn scale(&mut self, replicas: u32) -> Result<(), Infallible> {
-        self.want.send_if_modified(|wanted| match wanted {
-            Wanted::Replicas(old) => std::mem::replace(old, replicas) != replicas,
+        self.want.send_if_modified(|desired| match desired {
+            DesiredState::Replicas(old) => std::mem::replace(old, replicas) != replicas,
             // The run is ending, so the number of replicas is no longer changed.
-            Wanted::End(_) | Wanted::Kill => false,
+            DesiredState::End(_) | DesiredState::Kill => false,
         });
         Ok(())
     }
@@ -54,12 +55,12 @@ impl Observer for Narrator {
         self.reporter.second(concurrency);
     }
 
-    fn decided(&mut self, decided: &Decided<'_>) {
+    fn decided(&mut self, decided: &ObservedDecision<'_>) {
         let (alive, ready) = {
             let status = self.status.borrow();
             (status.alive(), status.ready())
         };
-        self.reporter.tell(&Event::Decision(Decision {
+        self.reporter.report(&Event::Decision(Decision {
             t: self.reporter.seconds(),
             replicas: alive,
             ready,

@@ -27,19 +27,19 @@ use tracing::{info, warn};
 use super::{
     event::{Event, Listening},
     meter::RunLoad,
-    replica::{failure::Failure, life::Frame},
+    replica::{failure::Failure, life::RunContext},
     report::Reporter,
     scale::{Narrator, Replicas},
-    supervisor::{Status, Supervisor, Wanted},
+    supervisor::{DesiredState, Status, Supervisor},
 };
 use crate::signals::Signals;
 
 /// Time limit for the end after a second signal. A killed replica usually ends within milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// All parts of a run.
+/// All components of one `ebb run`.
 pub(crate) struct Session {
-    pub(crate) frame: Arc<Frame>,
+    pub(crate) context: Arc<RunContext>,
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) run: Run,
@@ -55,7 +55,7 @@ impl Session {
     /// Runs until a signal or an error, or until the reader of stdout closes the pipe.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let Session {
-            frame,
+            context,
             listener,
             address,
             run,
@@ -65,25 +65,25 @@ impl Session {
             reporter,
             mut signals,
         } = self;
-        let (want, wanted) = watch::channel(Wanted::Replicas(0));
+        let (want, desired) = watch::channel(DesiredState::Replicas(0));
         let (publish, status) = watch::channel(Status::default());
-        let (supervisor, news) =
-            Supervisor::new(Arc::clone(&frame), reporter.clone(), wanted, publish);
-        let mut supervisor = tokio::spawn(supervisor.run(news));
+        let (supervisor, messages) =
+            Supervisor::new(Arc::clone(&context), reporter.clone(), desired, publish);
+        let mut supervisor = tokio::spawn(supervisor.run(messages));
         let trial = trial && run.initial_replicas() == 0;
 
-        let mut door = None;
+        let mut server = None;
         let work = async {
             if trial {
                 try_command(&want, status.clone()).await;
             }
-            let opened = door.insert(Door::open(listener, frame.pool.clone()));
-            reporter.tell(&Event::Listening(Listening {
+            let opened = server.insert(ProxyServer::open(listener, context.pool.clone()));
+            reporter.report(&Event::Listening(Listening {
                 address,
                 page: page_address,
             }));
             let load = RunLoad {
-                meter: Arc::clone(&frame.meter),
+                meter: Arc::clone(&context.meter),
                 status: status.clone(),
             };
             let replicas = Replicas::new(want.clone());
@@ -98,7 +98,7 @@ impl Session {
         let result = tokio::select! {
             ended = &mut supervisor => {
                 let result = flatten(ended);
-                return result.and(frame.tree.remove().await.map_err(Into::into));
+                return result.and(context.tree.remove().await.map_err(Into::into));
             }
             result = work => result,
             signal = signals.next() => {
@@ -112,34 +112,34 @@ impl Session {
         };
 
         let in_order = async {
-            if let Some(door) = door {
-                door.close(frame.stop_grace).await;
+            if let Some(server) = server {
+                server.close(context.stop_grace).await;
             }
-            want.send_replace(Wanted::End(Duration::ZERO));
+            want.send_replace(DesiredState::End(Duration::ZERO));
             flatten((&mut supervisor).await)
         };
         let ended = tokio::select! {
             ended = in_order => ended,
             signal = signals.next() => {
                 warn!(signal, "stopping at once");
-                want.send_replace(Wanted::Kill);
+                want.send_replace(DesiredState::Kill);
                 // Replicas that have not ended after `AT_ONCE` are killed when the cgroup tree is removed.
                 time::timeout(AT_ONCE, supervisor).await.map_or(Ok(()), flatten)
             }
         };
-        let removed = frame.tree.remove().await;
+        let removed = context.tree.remove().await;
         result.and(ended).and(removed.map_err(Into::into))
     }
 }
 
 /// Starts one replica and stops it when it is ready. If the replica fails, the supervisor ends the run.
-async fn try_command(want: &watch::Sender<Wanted>, mut status: watch::Receiver<Status>) {
-    want.send_replace(Wanted::Replicas(1));
+async fn try_command(want: &watch::Sender<DesiredState>, mut status: watch::Receiver<Status>) {
+    want.send_replace(DesiredState::Replicas(1));
     if status.wait_for(|status| status.proven).await.is_err() {
         // The supervisor has ended. The caller notices this too, and then drops this future.
         std::future::pending::<()>().await;
     }
-    want.send_replace(Wanted::Replicas(0));
+    want.send_replace(DesiredState::Replicas(0));
 }
 
 fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> anyhow::Result<()> {
@@ -147,19 +147,19 @@ fn flatten(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> anyhow
 }
 
 /// The activator's server on the run's port.
-struct Door {
+struct ProxyServer {
     close: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServeError>>,
 }
 
-impl Door {
-    fn open(listener: TcpListener, pool: Pool) -> Door {
+impl ProxyServer {
+    fn open(listener: TcpListener, pool: Pool) -> ProxyServer {
         let (close, closing) = oneshot::channel();
         let shutdown = async {
-            // If the sender is dropped without a message, the server stops too.
+            // An error means that `close` was dropped without a message; the server stops in this case too.
             let _ = closing.await;
         };
-        Door {
+        ProxyServer {
             close,
             task: tokio::spawn(serve(listener, pool, shutdown)),
         }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use ebb_autoscaler_core::{Annotations, Config, Metric, Problems, Settings, annotations::Mode};
-use ebb_page_model::{Given, Setting};
+use ebb_page_model::{Setting, SettingSources};
 
 use super::args::Args;
 use crate::{
@@ -28,9 +28,9 @@ const LOCAL_DEFAULTS: [(&str, &str); 3] = [
 pub(crate) struct RunSettings {
     /// The settings in force.
     pub(crate) settings: Settings,
-    /// The `config-autoscaler` settings and (next field) the annotations that `settings` was resolved from. Both have
-    /// been validated.
+    /// The validated `config-autoscaler` settings from which `settings` was resolved.
     pub(crate) config: Config,
+    /// The validated annotations from which `settings` was resolved.
     pub(crate) annotations: BTreeMap<String, String>,
     /// Paths whose requests are not counted.
     pub(crate) exclude_paths: Vec<String>,
@@ -83,7 +83,7 @@ impl RunSettings {
         }
         let table = ebb_page_model::settings(
             &settings,
-            &Given {
+            &SettingSources {
                 annotated: &|name| given.contains_key(name),
                 config: &config,
                 // A default of `ebb run` is not shown as a setting of the user, even if Knative's default differs.

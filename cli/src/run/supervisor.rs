@@ -22,7 +22,7 @@ use super::{
     pause::Pause,
     replica::{
         failure::Failure,
-        life::{self, Frame, News, Order},
+        life::{self, Order, ReplicaMessage, RunContext},
     },
     report::Reporter,
 };
@@ -61,7 +61,7 @@ impl Status {
 
 /// The desired state of all replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum DesiredState {
     /// Keep this many replicas.
     Replicas(u32),
     /// Stop all replicas. Requests in flight that take longer than this time are aborted.
@@ -82,14 +82,14 @@ struct Replica {
 /// The set of replicas, and the channels to and from them.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    frame: Arc<Frame>,
+    context: Arc<RunContext>,
     reporter: Reporter,
-    wanted: watch::Receiver<Wanted>,
+    desired: watch::Receiver<DesiredState>,
     status: watch::Sender<Status>,
     replicas: BTreeMap<u64, Replica>,
     /// The number of the replica started last.
     last: u64,
-    news: mpsc::UnboundedSender<(u64, News)>,
+    messages: mpsc::UnboundedSender<(u64, ReplicaMessage)>,
     tasks: JoinSet<()>,
     proven: bool,
     pause: Pause,
@@ -99,53 +99,53 @@ impl Supervisor {
     /// Creates a supervisor without replicas, which publishes its state to `status`. Also returns the receiver of the
     /// replicas' messages, for [`Supervisor::run`].
     pub(crate) fn new(
-        frame: Arc<Frame>,
+        context: Arc<RunContext>,
         reporter: Reporter,
-        wanted: watch::Receiver<Wanted>,
+        desired: watch::Receiver<DesiredState>,
         status: watch::Sender<Status>,
-    ) -> (Supervisor, mpsc::UnboundedReceiver<(u64, News)>) {
-        let (news, coming) = mpsc::unbounded_channel();
+    ) -> (Supervisor, mpsc::UnboundedReceiver<(u64, ReplicaMessage)>) {
+        let (messages, received) = mpsc::unbounded_channel();
         let supervisor = Supervisor {
-            frame,
+            context,
             reporter,
-            wanted,
+            desired,
             status,
             replicas: BTreeMap::new(),
             last: 0,
-            news,
+            messages,
             tasks: JoinSet::new(),
             proven: false,
             pause: Pause::default(),
         };
-        (supervisor, coming)
+        (supervisor, received)
     }
 
-    /// Runs until the desired state is [`Wanted::End`] or [`Wanted::Kill`] and all replicas have ended.
+    /// Runs until the desired state is [`DesiredState::End`] or [`DesiredState::Kill`] and all replicas have ended.
     ///
     /// # Errors
     ///
     /// Returns the failure of a replica if no replica has ever been ready. The other replicas are killed first.
     pub(crate) async fn run(
         mut self,
-        mut coming: mpsc::UnboundedReceiver<(u64, News)>,
+        mut received: mpsc::UnboundedReceiver<(u64, ReplicaMessage)>,
     ) -> Result<(), Failure> {
         let mut fatal = None;
         loop {
-            let wanted = match fatal {
-                Some(_) => Wanted::Kill,
-                None => *self.wanted.borrow_and_update(),
+            let desired = match fatal {
+                Some(_) => DesiredState::Kill,
+                None => *self.desired.borrow_and_update(),
             };
-            self.match_up(wanted);
-            if !matches!(wanted, Wanted::Replicas(_)) && self.replicas.is_empty() {
+            self.match_up(desired);
+            if !matches!(desired, DesiredState::Replicas(_)) && self.replicas.is_empty() {
                 break;
             }
             tokio::select! {
-                Some((number, news)) = coming.recv() => {
-                    if let Err(failure) = self.hear(number, news) {
+                Some((number, message)) = received.recv() => {
+                    if let Err(failure) = self.handle(number, message) {
                         fatal.get_or_insert(failure);
                     }
                 }
-                changed = self.wanted.changed(), if fatal.is_none() => if changed.is_err() { break },
+                changed = self.desired.changed(), if fatal.is_none() => if changed.is_err() { break },
                 () = self.pause.over() => {}
                 // Removes tasks that have ended from the set.
                 Some(_) = self.tasks.join_next() => {}
@@ -156,23 +156,25 @@ impl Supervisor {
     }
 
     /// Starts replicas, or orders replicas to stop, so that the number of replicas becomes the desired number.
-    fn match_up(&mut self, wanted: Wanted) {
-        match wanted {
-            Wanted::Replicas(wanted) => self.scale(usize::try_from(wanted).unwrap_or(usize::MAX)),
-            Wanted::End(limit) => self.order_all(Order::Stop(limit)),
-            Wanted::Kill => self.order_all(Order::Kill),
+    fn match_up(&mut self, desired: DesiredState) {
+        match desired {
+            DesiredState::Replicas(desired) => {
+                self.scale(usize::try_from(desired).unwrap_or(usize::MAX))
+            }
+            DesiredState::End(limit) => self.order_all(Order::Stop(limit)),
+            DesiredState::Kill => self.order_all(Order::Kill),
         }
         self.publish();
     }
 
-    fn scale(&mut self, wanted: usize) {
+    fn scale(&mut self, desired: usize) {
         let staying = self.staying();
-        if staying.len() < wanted && !self.pause.is_on() {
-            for _ in staying.len()..wanted {
+        if staying.len() < desired && !self.pause.is_on() {
+            for _ in staying.len()..desired {
                 self.start();
             }
         }
-        for number in leavers(staying, wanted) {
+        for number in leavers(staying, desired) {
             self.order(number, Order::Stop(DRAIN_LIMIT));
         }
     }
@@ -184,7 +186,7 @@ impl Supervisor {
             .filter(|(_, replica)| replica.state != ReplicaState::Draining)
             .map(|(number, replica)| {
                 let ready = replica.state == ReplicaState::Ready;
-                (*number, ready, self.frame.pool.in_flight(*number))
+                (*number, ready, self.context.pool.in_flight(*number))
             })
             .collect()
     }
@@ -200,10 +202,10 @@ impl Supervisor {
         };
         self.replicas.insert(self.last, replica);
         let life = life::live(
-            Arc::clone(&self.frame),
+            Arc::clone(&self.context),
             self.last,
             orders,
-            self.news.clone(),
+            self.messages.clone(),
         );
         self.tasks.spawn(life);
     }
@@ -224,28 +226,32 @@ impl Supervisor {
             .send_if_modified(|old| std::mem::replace(old, order) != order);
         if replica.state != ReplicaState::Draining {
             replica.state = ReplicaState::Draining;
-            self.tell(number, ReplicaState::Draining, None);
+            self.report_replica(number, ReplicaState::Draining, None);
         }
     }
 
     /// Handles a message of a replica. Returns an error if the message is a failure that ends the run.
-    fn hear(&mut self, number: u64, news: News) -> Result<(), Failure> {
-        match news {
-            News::Started { pid } => {
+    fn handle(&mut self, number: u64, message: ReplicaMessage) -> Result<(), Failure> {
+        match message {
+            ReplicaMessage::Started { pid } => {
                 let detail = pid.map(|pid| format!("pid {pid}"));
-                self.tell(number, ReplicaState::Started, detail);
+                self.report_replica(number, ReplicaState::Started, detail);
             }
-            News::Ready { start, waited } => self.ready(number, start, waited),
-            News::Ended(end) => {
+            ReplicaMessage::Ready { start, waited } => self.ready(number, start, waited),
+            ReplicaMessage::Ended(end) => {
                 let Some(left) = self.replicas.remove(&number) else {
                     return Ok(());
                 };
                 // The failure of a replica that is draining is reported as an ordinary end.
                 let leaving = left.state == ReplicaState::Draining;
                 match end {
-                    Ok(()) => self.tell(number, ReplicaState::Stopped, None),
+                    Ok(()) => self.report_replica(number, ReplicaState::Stopped, None),
                     Err(failure) if leaving => {
-                        self.tell(number, ReplicaState::Stopped, Some(failure.to_string()));
+                        self.report_replica(
+                            number,
+                            ReplicaState::Stopped,
+                            Some(failure.to_string()),
+                        );
                     }
                     Err(failure) => {
                         let served = left.ready.map_or(Duration::ZERO, |since| since.elapsed());
@@ -267,14 +273,14 @@ impl Supervisor {
         if replica.state == ReplicaState::Started {
             replica.state = ReplicaState::Ready;
             replica.ready = Some(Instant::now());
-            self.tell(
+            self.report_replica(
                 number,
                 ReplicaState::Ready,
                 Some(format!("after {} ms", start.as_millis())),
             );
         }
         if let Some(waited) = waited.filter(|_| first) {
-            self.reporter.tell(&Event::ColdStart(ColdStart {
+            self.reporter.report(&Event::ColdStart(ColdStart {
                 t: self.reporter.seconds(),
                 start_ms: milliseconds(start),
                 waited_ms: milliseconds(waited),
@@ -284,7 +290,7 @@ impl Supervisor {
     }
 
     fn failed(&mut self, number: u64, failure: Failure, served: Duration) -> Result<(), Failure> {
-        self.tell(number, ReplicaState::Failed, Some(failure.to_string()));
+        self.report_replica(number, ReplicaState::Failed, Some(failure.to_string()));
         if !self.proven {
             return Err(failure);
         }
@@ -314,8 +320,8 @@ impl Supervisor {
         });
     }
 
-    fn tell(&self, replica: u64, state: ReplicaState, detail: Option<String>) {
-        self.reporter.tell(&Event::Replica(ReplicaEvent {
+    fn report_replica(&self, replica: u64, state: ReplicaState, detail: Option<String>) {
+        self.reporter.report(&Event::Replica(ReplicaEvent {
             t: self.reporter.seconds(),
             replica,
             state,
@@ -324,13 +330,13 @@ impl Supervisor {
     }
 }
 
-/// Returns the numbers of the replicas to stop, so that `wanted` replicas remain. `replicas` are tuples (number,
+/// Returns the numbers of the replicas to stop, so that `desired` replicas remain. `replicas` are tuples (number,
 /// whether ready, requests in flight). Replicas that are not ready are stopped first, then replicas with the fewest
 /// requests in flight; of equal replicas, the newest first.
-fn leavers(mut replicas: Vec<(u64, bool, usize)>, wanted: usize) -> Vec<u64> {
+fn leavers(mut replicas: Vec<(u64, bool, usize)>, desired: usize) -> Vec<u64> {
     replicas
         .sort_by_key(|&(number, ready, in_flight)| (ready, in_flight, std::cmp::Reverse(number)));
-    let surplus = replicas.len().saturating_sub(wanted);
+    let surplus = replicas.len().saturating_sub(desired);
     replicas
         .iter()
         .take(surplus)

@@ -95,7 +95,7 @@ pub(crate) struct Args {
     pub(super) summary: SummaryForm,
 }
 
-/// The forms of the summary.
+/// The output formats of the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum SummaryForm {
     /// A table on stderr.

@@ -5,7 +5,7 @@
 use ebb_autoscaler_core::{Decision, reason::Bound};
 use serde::Serialize;
 
-/// The header of the text form.
+/// The header of the decisions in text format: the names of the columns.
 pub(super) const HEADER: &str = "t,ready,stable,panic,desired,panic_mode,excess_burst_capacity";
 
 /// One decision, as it is printed.
@@ -34,7 +34,7 @@ pub(super) struct Line {
     pub(super) proxy: bool,
     /// How many activators must be in the request path.
     pub(super) activators: u32,
-    /// Whether the autoscaler must check that the activator answers.
+    /// Whether the autoscaler must probe whether the activator answers at the workload's address.
     pub(super) probe: bool,
     /// Seconds until the next decision, if it must be earlier than the next tick.
     pub(super) again: Option<f64>,

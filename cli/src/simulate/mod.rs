@@ -197,16 +197,16 @@ impl<'a> Output<'a> {
     }
 
     fn line(&mut self, line: &str) -> anyhow::Result<()> {
-        heard(writeln!(self.stdout, "{line}"))
+        ignore_closed_pipe(writeln!(self.stdout, "{line}"))
     }
 
     fn finish(mut self) -> anyhow::Result<()> {
-        heard(self.stdout.flush())
+        ignore_closed_pipe(self.stdout.flush())
     }
 }
 
 /// Ignores the error that the reader of stdout has closed the pipe.
-fn heard(result: io::Result<()>) -> anyhow::Result<()> {
+fn ignore_closed_pipe(result: io::Result<()>) -> anyhow::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),

@@ -41,7 +41,7 @@ impl Pods {
         self.starting.iter().map(|(_, pods)| pods).sum()
     }
 
-    /// Makes the pods ready whose start is complete at `now`.
+    /// Marks the pods that have started by `now` as ready.
     pub(super) fn advance(&mut self, now: Timestamp) {
         while let Some(&(at, pods)) = self.starting.front()
             && at <= now

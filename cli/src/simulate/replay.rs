@@ -16,7 +16,7 @@ use super::{
     input::{Second, Trace},
     line::Line,
     pods::Pods,
-    summary::{Summary, Tally},
+    summary::{Summary, SummaryBuilder},
 };
 
 /// The state of the workload before the first row.
@@ -58,7 +58,7 @@ pub(super) enum ReplayError {
     },
 }
 
-/// Half a second, which is half the time between two rows. A decision tick is handled at the row closest to it.
+/// Half the time between two rows of the trace. A decision tick is handled at the row that is closest in time.
 const NEAR: Duration = Duration::from_millis(500);
 
 struct World {
@@ -69,7 +69,7 @@ struct World {
     proxying_since: Option<Timestamp>,
     /// The end of the last simulated second.
     until: Timestamp,
-    tally: Tally,
+    builder: SummaryBuilder,
 }
 
 /// Replays `trace` from `start`. `status` returns the workload's status at the first row.
@@ -104,7 +104,7 @@ pub(super) fn replay(
     Ok(Replay {
         lines,
         ready,
-        summary: world.tally.finish(),
+        summary: world.builder.finish(),
     })
 }
 
@@ -119,7 +119,7 @@ impl World {
         }
         let until = now - Duration::from_secs(1);
         World {
-            tally: Tally::new(workload.settings()),
+            builder: SummaryBuilder::new(workload.settings()),
             workload,
             pods,
             feed: Feed::starting(until),
@@ -133,7 +133,7 @@ impl World {
     fn pass(&mut self, second: &Second, now: Timestamp) -> Result<bool, ReplayError> {
         let length = now.since(self.until);
         self.until = now;
-        self.tally.second(length, second, &self.pods);
+        self.builder.second(length, second, &self.pods);
         let asleep = self.pods.all() == 0;
         self.pods.advance(now);
         if asleep && second.concurrency == 0.0 && second.rps.unwrap_or(0.0) == 0.0 {
@@ -144,14 +144,14 @@ impl World {
             return Ok(false);
         }
         let requests = second.rps.unwrap_or(0.0) * length.as_secs_f64();
-        let poke = self
+        let trigger = self
             .workload
             .observe(&mut self.feed, now, second.concurrency, requests)
             .map_err(|source| ReplayError::Sample {
                 t: second.t,
                 source,
             })?;
-        Ok(poke.is_some())
+        Ok(trigger.is_some())
     }
 
     /// Makes a decision and applies it.
@@ -169,7 +169,7 @@ impl World {
             .step
             .proxy
             .then(|| self.proxying_since.unwrap_or(now));
-        self.tally.decided(&decision, self.pods.all());
+        self.builder.decided(&decision, self.pods.all());
         if let Some(pods) = decision.step.apply {
             self.pods.scale(now, pods);
         }
@@ -256,8 +256,8 @@ mod tests {
         let trace = trace(&[(20, 1.0), (301, 0.0), (9, 1.0)]);
         let replay = run(&trace, &[], Some(1));
         assert_eq!(replay.ready[320], 0);
-        // A decision is made at second 321, although it is between two ticks, and the seconds without requests before
-        // it are not averaged.
+        // A decision is made at second 321, between two decision ticks. Its stable average does not include the seconds
+        // without requests before it.
         let wake = replay.lines.iter().find(|line| line.t == 321.0).unwrap();
         assert_eq!((wake.stable, wake.apply), (Some(1.0), Some(1)));
         assert_eq!(replay.ready[327], 1);

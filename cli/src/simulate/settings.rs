@@ -51,8 +51,8 @@ fn resolve(
     let config = Config::from_map(texts(&keys)).unwrap_or_else(|problems| {
         let name = file.unwrap_or(Path::new("defaults")).display();
         wrong.extend(lines(&format!("--config {name}:"), &problems));
-        // The annotations are validated too, against the keys that are valid, so that all problems are reported
-        // together.
+        // The annotations are validated even if keys of the file are invalid, with the valid keys of the file, so that
+        // all problems are reported together.
         Config::from_map_lossy(texts(&keys)).0
     });
     let given: BTreeMap<String, String> = annotations.concat().into_iter().collect();

@@ -34,12 +34,12 @@ pub(super) struct Summary {
     /// Number of seconds in panic mode.
     pub(super) panic_seconds: f64,
     /// The settings of the replay.
-    pub(super) settings: InForce,
+    pub(super) settings: SummarySettings,
 }
 
 /// The settings that the summary refers to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct InForce {
+pub(super) struct SummarySettings {
     /// The metric that the workload is scaled on.
     pub(super) metric: &'static str,
     /// Target per pod, in the unit of the metric.
@@ -54,27 +54,27 @@ pub(super) struct InForce {
 
 /// Collects the values of the summary, second by second.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct SummaryBuilder {
     metric: Metric,
     panicking: bool,
     /// This field and the next three are sums of `Duration`s, because thousands of `f64` seconds would not add up
     /// exactly.
     passed: Duration,
     under_provisioned: Duration,
-    held: Duration,
+    without_pods: Duration,
     panic: Duration,
     summary: Summary,
 }
 
-impl Tally {
+impl SummaryBuilder {
     /// Creates an empty summary for a workload with `settings`.
-    pub(super) fn new(settings: &Settings) -> Tally {
-        Tally {
+    pub(super) fn new(settings: &Settings) -> SummaryBuilder {
+        SummaryBuilder {
             metric: settings.metric.clone(),
             panicking: false,
             passed: Duration::ZERO,
             under_provisioned: Duration::ZERO,
-            held: Duration::ZERO,
+            without_pods: Duration::ZERO,
             panic: Duration::ZERO,
             summary: Summary {
                 seconds: 0.0,
@@ -87,7 +87,7 @@ impl Tally {
                 scale_ups: 0,
                 scale_downs: 0,
                 panic_seconds: 0.0,
-                settings: InForce {
+                settings: SummarySettings {
                     metric: match settings.metric {
                         Metric::Rps => "rps",
                         Metric::Concurrency | Metric::Named(_) => "concurrency",
@@ -118,7 +118,7 @@ impl Tally {
         if load > ready * summary.settings.total {
             self.under_provisioned += length;
             if pods.ready() == 0 {
-                self.held += length;
+                self.without_pods += length;
             }
         }
         if pods.ready() > 0 {
@@ -146,7 +146,7 @@ impl Tally {
         Summary {
             seconds: self.passed.as_secs_f64(),
             under_provisioned_seconds: self.under_provisioned.as_secs_f64(),
-            held_seconds: self.held.as_secs_f64(),
+            held_seconds: self.without_pods.as_secs_f64(),
             panic_seconds: self.panic.as_secs_f64(),
             ..self.summary
         }

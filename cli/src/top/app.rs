@@ -13,7 +13,7 @@ const PAGE: usize = 10;
 
 /// The action that the program takes after a key was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum Action {
     Nothing,
     /// Request the data from the server again at once.
     Look,
@@ -25,7 +25,7 @@ pub(super) enum Then {
 pub(super) struct App {
     pub(super) address: String,
     all: Option<All>,
-    heard: Option<Instant>,
+    last_response: Option<Instant>,
     /// The reason why the last request failed; `None` if it did not fail.
     pub(super) trouble: Option<String>,
     pub(super) filter: String,
@@ -41,7 +41,7 @@ impl App {
         Self {
             address,
             all: None,
-            heard: None,
+            last_response: None,
             trouble: None,
             filter: String::new(),
             typing: false,
@@ -52,12 +52,12 @@ impl App {
     }
 
     /// Handles a response with all workloads.
-    pub(super) fn heard(&mut self, mut all: All, now: Instant) {
+    pub(super) fn set_all(&mut self, mut all: All, now: Instant) {
         // Order: workloads that need attention first, then workloads in panic mode; each group by name.
         all.workloads
             .sort_by_cached_key(|one| (!one.needs_attention(), !one.panic_mode, one.id()));
         self.all = Some(all);
-        self.heard = Some(now);
+        self.last_response = Some(now);
         self.trouble = None;
         if self.position().is_none() {
             self.choose(0);
@@ -70,7 +70,7 @@ impl App {
         self.detail = detail.filter(|detail| self.opened() == Some(detail.workload.id()));
     }
 
-    pub(super) fn missed(&mut self, error: &anyhow::Error) {
+    pub(super) fn set_trouble(&mut self, error: &anyhow::Error) {
         self.trouble = Some(format!("{error:#}"));
     }
 
@@ -80,9 +80,11 @@ impl App {
     }
 
     /// Returns the time since the last response.
-    pub(super) fn silent_for(&self, now: Instant) -> Duration {
-        let heard = self.heard.map(|heard| now.saturating_duration_since(heard));
-        heard.unwrap_or_default()
+    pub(super) fn time_since_response(&self, now: Instant) -> Duration {
+        let since = self
+            .last_response
+            .map(|at| now.saturating_duration_since(at));
+        since.unwrap_or_default()
     }
 
     /// Returns the workloads that pass the filter, in order.
@@ -104,9 +106,9 @@ impl App {
         self.chosen.clone().filter(|_| self.open)
     }
 
-    pub(super) fn key(&mut self, key: Key) -> Then {
+    pub(super) fn key(&mut self, key: Key) -> Action {
         match key {
-            Key::Break => return Then::End,
+            Key::Break => return Action::End,
             Key::Letter(letter) if self.typing => self.filter.push(letter),
             Key::Erase if self.typing => drop(self.filter.pop()),
             Key::Enter if self.typing => self.typing = false,
@@ -114,7 +116,7 @@ impl App {
                 self.typing = false;
                 self.filter.clear();
             }
-            Key::Letter('q') => return Then::End,
+            Key::Letter('q') => return Action::End,
             Key::Letter('/') => self.typing = true,
             Key::Up | Key::Letter('k') => return self.step(-1),
             Key::Down | Key::Letter('j') => return self.step(1),
@@ -124,7 +126,7 @@ impl App {
             Key::Last => return self.step(isize::MAX),
             Key::Enter if self.chosen.is_some() => {
                 self.open = true;
-                return Then::Look;
+                return Action::Look;
             }
             Key::Back if self.open => {
                 self.open = false;
@@ -136,16 +138,16 @@ impl App {
         if self.position().is_none() {
             self.choose(0);
         }
-        Then::Nothing
+        Action::Nothing
     }
 
-    fn step(&mut self, by: isize) -> Then {
+    fn step(&mut self, by: isize) -> Action {
         let here = self.position().unwrap_or(0);
         self.choose(here.saturating_add_signed(by));
         self.detail = None;
         match self.open {
-            true => Then::Look,
-            false => Then::Nothing,
+            true => Action::Look,
+            false => Action::Nothing,
         }
     }
 
@@ -188,7 +190,7 @@ pub(super) mod tests {
 
     pub(in crate::top) fn app(names: &[&str]) -> App {
         let mut app = App::new("http://x".to_owned());
-        app.heard(all(names), Instant::now());
+        app.set_all(all(names), Instant::now());
         app
     }
 
@@ -204,29 +206,29 @@ pub(super) mod tests {
         assert_eq!(chosen(&app), "b");
         let mut later = all(&["a", "b", "c"]);
         later.workloads[2].pods_without_metrics = 1;
-        app.heard(later, Instant::now());
+        app.set_all(later, Instant::now());
         assert_eq!(app.rows()[0].name, "c");
         assert_eq!((chosen(&app), app.position()), ("b", Some(2)));
-        app.heard(all(&["a"]), Instant::now());
+        app.set_all(all(&["a"]), Instant::now());
         assert_eq!(chosen(&app), "a");
     }
 
     #[test]
     fn keys_do_what_they_say() {
         let mut app = app(&["api", "web", "worker"]);
-        assert_eq!(app.key(Key::Last), Then::Nothing);
+        assert_eq!(app.key(Key::Last), Action::Nothing);
         assert_eq!(chosen(&app), "worker");
         app.key(Key::PageDown);
         assert_eq!(chosen(&app), "worker");
         app.key(Key::First);
         assert_eq!(chosen(&app), "api");
-        assert_eq!(app.key(Key::Enter), Then::Look);
+        assert_eq!(app.key(Key::Enter), Action::Look);
         assert_eq!(app.opened().unwrap().name, "api");
-        assert_eq!(app.key(Key::Down), Then::Look);
+        assert_eq!(app.key(Key::Down), Action::Look);
         app.key(Key::Back);
         assert_eq!(app.opened(), None);
-        assert_eq!(app.key(Key::Letter('q')), Then::End);
-        assert_eq!(app.key(Key::Break), Then::End);
+        assert_eq!(app.key(Key::Letter('q')), Action::End);
+        assert_eq!(app.key(Key::Break), Action::End);
     }
 
     #[test]
@@ -237,7 +239,7 @@ pub(super) mod tests {
         }
         assert_eq!((app.rows().len(), chosen(&app)), (1, "worker"));
         // While the filter is typed, a letter is no command.
-        assert_eq!(app.key(Key::Letter('q')), Then::Nothing);
+        assert_eq!(app.key(Key::Letter('q')), Action::Nothing);
         assert_eq!(app.rows().len(), 0);
         app.key(Key::Erase);
         app.key(Key::Enter);

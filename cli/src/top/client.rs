@@ -46,7 +46,7 @@ impl Client {
         &self.address
     }
 
-    /// Requests all workloads, page by page.
+    /// Fetches all workloads from the status port, page by page.
     pub(super) async fn all(&self) -> anyhow::Result<All> {
         let mut all: All = self.get("/v1/workloads").await?;
         while let Some(next) = all.next.take() {
@@ -60,7 +60,7 @@ impl Client {
         Ok(all)
     }
 
-    /// Requests one workload. Returns an error if the workload no longer exists.
+    /// Fetches the details of one workload from the status port. Returns an error if the workload no longer exists.
     pub(super) async fn one(&self, name: &Name) -> anyhow::Result<Detail> {
         self.get(&format!("/v1/workloads/{name}")).await
     }
@@ -81,7 +81,7 @@ impl Client {
         let body = Limited::new(answer.into_body(), LONGEST).collect().await;
         let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
         if status != StatusCode::OK {
-            bail!("{status}{}", said(&body));
+            bail!("{status}{}", message_of(&body));
         }
         Ok(body)
     }
@@ -97,14 +97,14 @@ fn base(url: &str) -> Option<String> {
         Some(port) => format!(":{port}"),
         None => String::new(),
     };
-    // This comparison rejects ports above 65535 (for which `uri.port()` is `None`), and URLs with a user name or
-    // password.
+    // Comparing the authority with host and port rejects ports above 65535 (for which `uri.port()` is `None`), and URLs
+    // with a user name or password.
     let plain = uri.query().is_none() && authority == format!("{host}{port}");
     (plain && !host.is_empty() && uri.scheme_str() == Some("http")).then(|| address.to_owned())
 }
 
 /// Returns the body of a failed response as `: message` if it is a single line and not HTML; otherwise an empty string.
-fn said(body: &[u8]) -> String {
+fn message_of(body: &[u8]) -> String {
     match str::from_utf8(body).unwrap_or_default().trim() {
         text if text.is_empty() || text.starts_with('<') || text.contains(char::is_control) => {
             String::new()
@@ -147,12 +147,12 @@ mod tests {
     #[test]
     fn a_page_of_errors_is_not_repeated() {
         assert_eq!(
-            said(b"no workload of that name\n"),
+            message_of(b"no workload of that name\n"),
             ": no workload of that name"
         );
         for page in ["", "<html>", "not\nfound"] {
-            assert_eq!(said(page.as_bytes()), "");
+            assert_eq!(message_of(page.as_bytes()), "");
         }
-        assert_eq!(said(b"\xff"), "");
+        assert_eq!(message_of(b"\xff"), "");
     }
 }

@@ -86,7 +86,7 @@ fn heading(app: &App, now: Instant) -> Vec<Line<'static>> {
         format!("{} {}  {}", about.program, about.version, about.replica),
         Style::new().add_modifier(Modifier::BOLD),
     )];
-    let quiet = app.silent_for(now).as_secs();
+    let quiet = app.time_since_response(now).as_secs();
     if let (Some(trouble), true) = (&app.trouble, quiet >= QUIET_SECONDS) {
         let text = format!("  no answer for {quiet} s: {trouble}");
         first.push(Span::styled(text, Style::new().fg(BAD)));
@@ -177,7 +177,8 @@ fn cells(one: &Workload) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// Returns the average over the panic window divided by the capacity at target of the ready pods.
+/// Returns the utilization of a workload: its average over the panic window, divided by its ready pods' capacity at
+/// target.
 fn utilization(one: &Workload) -> Option<f64> {
     let capacity = one.target? * f64::from(one.ready_replicas?);
     Some(one.panic? / capacity).filter(|share| share.is_finite())

@@ -20,7 +20,7 @@ use ratatui::crossterm::event::EventStream;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use self::{
-    app::{App, Then},
+    app::{Action, App},
     client::Client,
 };
 use crate::{screen, signals::Signals};
@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 async fn top(args: Args) -> anyhow::Result<()> {
     let client = reach(args.url).await?;
     let mut app = App::new(client.address().to_owned());
-    app.heard(client.all().await?, Instant::now());
+    app.set_all(client.all().await?, Instant::now());
     if args.once || !screen::is_there() {
         let text = draw::text(&app);
         // An error is ignored: the reader of stdout may have closed the pipe.
@@ -100,18 +100,18 @@ async fn live(
         let after = tokio::select! {
             key = keys::next(&mut keys) => {
                 match app.key(key.context("cannot read the terminal")?) {
-                    Then::End => return Ok(()),
-                    Then::Nothing => continue,
-                    Then::Look => Duration::ZERO,
+                    Action::End => return Ok(()),
+                    Action::Nothing => continue,
+                    Action::Look => Duration::ZERO,
                 }
             }
             seen = &mut looking => {
                 match seen {
                     Ok((all, detail)) => {
-                        app.heard(all, Instant::now());
+                        app.set_all(all, Instant::now());
                         app.shown(detail);
                     }
-                    Err(error) => app.missed(&error),
+                    Err(error) => app.set_trouble(&error),
                 }
                 LOOK_EVERY
             }

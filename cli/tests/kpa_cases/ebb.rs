@@ -8,14 +8,14 @@ use std::{
 use serde_json::Value;
 
 /// The exit code and the output of the program.
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 /// Runs the program with `arguments`, and with `input` on stdin.
-pub(crate) fn run(arguments: &[String], input: &str) -> Said {
+pub(crate) fn run(arguments: &[String], input: &str) -> CommandOutput {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ebb"))
         .args(arguments)
         .stdin(Stdio::piped())
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &[String], input: &str) -> Said {
     // A write error is ignored: the program may exit because of invalid arguments before it reads stdin.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
-    Said {
+    CommandOutput {
         code: output.status.code().unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),

@@ -23,27 +23,27 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::row::Row;
 
-/// Rows that the command line cannot express, as tuples (group or id, reason). An id is used if the other rows of its
-/// group can be expressed.
+/// Rows of the case file that cannot be tested with the command line, as tuples (group or id, reason). A tuple names
+/// the id of a row if other rows of its group can be tested.
 const INSIDE: [(&str, &str); 10] = [
     (
         "buckets",
         "windows of 5 s; the settings allow only 6 s or longer",
     ),
-    ("sampling", "a trace has no single pods to sample"),
-    ("M05", "notifications of watchers are not in the output"),
-    ("M07", "notifications of watchers are not in the output"),
-    ("M09", "notifications of watchers are not in the output"),
-    ("M11", "notifications of watchers are not in the output"),
-    ("M13", "notifications of watchers are not in the output"),
-    ("X13", "slots of 1 s; Ebb uses slots of 2 s"),
+    ("sampling", "a trace has no data of individual pods"),
+    ("M05", "the output has no notifications of watchers"),
+    ("M07", "the output has no notifications of watchers"),
+    ("M09", "the output has no notifications of watchers"),
+    ("M11", "the output has no notifications of watchers"),
+    ("M13", "the output has no notifications of watchers"),
+    ("X13", "intervals of 1 s; Ebb uses intervals of 2 s"),
     (
         "C03",
         "several samples per second; a trace has one row per second",
     ),
     (
         "C05",
-        "the proxied part of a sample; a trace has only the total concurrency",
+        "samples with a proxied part; a trace has only the total concurrency",
     ),
 ];
 

@@ -10,7 +10,7 @@ use crate::{
     row::{Row, Words, duration},
 };
 
-/// The columns of the step that is made from a row of the case file.
+/// One row of the input of `ebb simulate --steps`, made from a row of the case file.
 struct Step {
     replicas: u64,
     /// The concurrency that results in the row's desired number of pods; `None` if the row has no desired number.

@@ -6,7 +6,7 @@ use crate::{
     row::{Row, Words, duration},
 };
 
-/// Returns the settings in force, from the summary of a trace with one row.
+/// Returns the settings in force, as the summary contains them. A trace with one row is simulated to get a summary.
 fn in_force(simulation: &mut Simulation) -> serde_json::Value {
     let lines = simulation
         .option("--summary", "json")

@@ -10,8 +10,8 @@ use crate::{
 
 const HEADER: &str = "t,ready,stable,panic,reachable\n";
 
-/// Returns a simulation with the settings in `words`, from a row of the case file. The target utilization is
-/// `target / total`, or 100 % if `total` is not given.
+/// Returns a simulation with the settings of a row of the case file. `words` are the words of its column `config`. The
+/// target utilization is `target / total`, or 100 % if the row has no `total`.
 fn simulation(words: &Words) -> Simulation {
     let mut simulation = Simulation::default();
     let target: f64 = words.number("target");
@@ -25,8 +25,8 @@ fn simulation(words: &Words) -> Simulation {
         .annotation("target-utilization-percentage", &share.round().to_string())
         .annotation("target-burst-capacity", words.text("tbc"));
     let threshold: f64 = words.number("panicThreshold");
-    // Most rows give the threshold as a ratio. A value of 100 or more is given in per cent, or is above the allowed
-    // range: it becomes 1000 %, at which panic mode never starts.
+    // The rows give the threshold as a ratio. A ratio of 100 is above the allowed range. It becomes 1000 %, the highest
+    // allowed value, at which panic mode does not start in these rows either.
     let threshold = if threshold >= 100.0 {
         1000.0
     } else {
@@ -47,7 +47,7 @@ fn simulation(words: &Words) -> Simulation {
     simulation
 }
 
-/// Returns the line of input for one step of a row. `later` seconds are added to the time of the step.
+/// Returns the input line for one step of a row of the case file. `later` seconds are added to the time of the step.
 fn step(words: &Words, later: u64, reachable: bool) -> String {
     let t = words.duration("t").as_secs() + later;
     let (stable, panic) = (words.text("stable"), words.text("panic"));
@@ -71,8 +71,8 @@ pub(crate) fn check(row: &Row) {
     let mut input = HEADER.to_owned();
     let mut later = 0;
     if row.config.contains("pre: ") {
-        // The autoscaler starts with `maxPanicPods` ready pods, so it starts in panic mode. No averages are known
-        // before the first step of the row.
+        // The autoscaler starts with `maxPanicPods` ready pods, so it starts in panic mode. Before the first step of
+        // the row of the case file, no averages are known.
         let ago = words.text("panicTime").strip_prefix("now-").unwrap();
         later = crate::row::duration(ago).as_secs();
         simulation.option("--initial-ready", words.text("maxPanicPods"));

@@ -15,8 +15,9 @@ pub(crate) fn check_collector(row: &Row) {
             simulation
                 .annotation("window", words.text("stable"))
                 .annotation("panic-window-percentage", &share.to_string());
-            // The trace begins one second before the row's data (with value 4) and ends at t=10, because decisions fall
-            // on even seconds.
+            // The case file's values 5 to 14 are at t=1 to 10 of the trace, so that the last value is on an even
+            // second: decisions are made on even seconds. The trace begins one second before the first value, with
+            // value 4.
             let rows: String = (0..=10).map(|t| format!("{t},{}\n", t + 4)).collect();
             let decisions = simulation.trace(&format!("t,concurrency\n{rows}"));
             let last = decisions.last().unwrap();

@@ -2,11 +2,11 @@
 //! `ebb simulate --config`.
 
 use crate::{
-    ebb::{self, Said, Simulation},
+    ebb::{self, CommandOutput, Simulation},
     row::{Row, pairs},
 };
 
-fn lint(manifest: &str) -> Said {
+fn lint(manifest: &str) -> CommandOutput {
     ebb::run(&["lint".to_owned(), "-".to_owned()], manifest)
 }
 

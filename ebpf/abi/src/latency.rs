@@ -20,7 +20,7 @@ pub fn bucket(nanoseconds: u64) -> usize {
     ones |= ones >> 32;
     // `log` is at least 1 (for values below 4) and at most 53.
     let log = count_ones(ones) - 1;
-    // The shift is `log - 2`, but 0 if `log` is 1.
+    // The value is shifted by `log - 2` bits, or by 0 bits if `log` is 1.
     let shift = log - 1 - ((log + 62) >> 6);
     let quarter = (value >> shift) & 3;
     let index = (log - 1) * 4 + quarter;

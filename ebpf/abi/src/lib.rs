@@ -54,18 +54,18 @@ pub mod event {
     pub const UNREADABLE: usize = 0;
     /// A connection that was open before its cgroup was counted could not be attached mid-stream: the connection is
     /// opaque.
-    pub const NOT_JOINED: usize = 1;
+    pub const ATTACH_FAILED: usize = 1;
     /// A segment arrived out of order, or while another CPU was reading the connection, and the out-of-order buffer had
     /// no room for the segment: the connection is opaque.
-    pub const NO_ROOM: usize = 2;
+    pub const OUT_OF_ORDER_FULL: usize = 2;
     /// The kernel had no memory for the state of a connection: the connection is not counted.
-    pub const NO_STORAGE: usize = 3;
+    pub const NO_MEMORY: usize = 3;
     /// TCP has accepted bytes that the programs never saw. The bytes after this gap cannot be read: the connection is
     /// opaque.
-    pub const MISSED: usize = 4;
+    pub const BYTES_MISSED: usize = 4;
     /// A segment arrived out of order, and its pod has used up its share of the out-of-order buffer: the connection is
     /// opaque.
-    pub const NO_SHARE: usize = 5;
+    pub const OUT_OF_ORDER_SHARE_FULL: usize = 5;
     /// Number of entries of the map `EVENTS`: a power of two, at least the number of kinds of events.
     pub const KINDS: usize = 8;
 }
@@ -77,36 +77,35 @@ pub struct EventCount {
     /// Number of times that the event has happened.
     pub count: u64,
     /// Time of the last log line: `CLOCK_MONOTONIC`, ns. 0: the event has not been logged yet.
-    pub said: u64,
+    pub logged_at: u64,
 }
 
 /// Mask of the lowest 10 bits of [`Sums::area`]: the number of starts or ends that have been added, modulo 1 024. The
 /// bits above them hold the sum of the times.
 pub const ADDED: u64 = (1 << 10) - 1;
 
-/// Sums over all request starts of a pod, or over all its request ends. The total for the pod is the sum over the
-/// starts plus the sum over the ends.
+/// Sums over the starts of all requests of a pod, or over their ends. The total for the pod is the sum of the two.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
-    /// The term `a` of the integral of requests in flight over time, ns (see [`PodCounters`]). Each time in the sum is
-    /// a multiple of 1 024, so the bits of [`ADDED`] hold exactly the number of starts or ends that have been added
-    /// (modulo 1 024).
+    /// Sum of the end times, or negative sum of the start times, ns: a term of the integral of requests in flight over
+    /// time (see [`PodCounters`]). Each time in the sum is a multiple of 1 024, so the bits of [`ADDED`] hold exactly
+    /// the number of starts or ends that have been added (modulo 1 024).
     pub area: u64,
-    /// Contribution to the number of HTTP/2 streams in flight (a gauge, wrapping).
+    /// What the starts or the ends add to the number of HTTP/2 streams in flight (a gauge, wrapping).
     pub http2: u64,
 }
 
 impl Sums {
     const ZERO: Self = Self { area: 0, http2: 0 };
 
-    /// Returns the amount that `count` starts at the time `now` (ns) add to `area`.
+    /// Returns what must be added to `area` when `count` requests start at the time `now` (ns).
     #[inline(always)]
     pub const fn starts(count: u64, now: u64) -> u64 {
         count.wrapping_sub((now & !ADDED).wrapping_mul(count))
     }
 
-    /// Returns the amount that `count` ends at the time `now` (ns) add to `area`.
+    /// Returns what must be added to `area` when `count` requests end at the time `now` (ns).
     #[inline(always)]
     pub const fn ends(count: u64, now: u64) -> u64 {
         count.wrapping_add((now & !ADDED).wrapping_mul(count))
@@ -116,26 +115,27 @@ impl Sums {
 /// The counters of one pod. All counters are changed with plain atomic adds. All except `area` and the gauges only grow
 /// (wrapping).
 ///
-/// `area` is the term `a` of the lock-free integral of requests in flight: a start subtracts its time, an end adds its
-/// time. So at any time `t` (`CLOCK_MONOTONIC`, ns) the integral is `n * t + area`, with `n = started - Σ ended`. The
-/// lowest 10 bits of each time are dropped, and 1 is added instead: these bits count the starts or ends that have been
-/// added. A start or an end changes `started` or `ended` first, and `area` last. A reader reads `area`, then the other
-/// counters, then `area` again. If `area` has not changed, and the count in its lowest bits is that of the other
-/// counters, the reader has seen no change halfway. (So the number of starts or ends in one add is never a multiple of
-/// 1 024.)
+/// `area` is a term of the integral of requests in flight over time, which needs no lock: the start of a request
+/// subtracts its time from `area`, and the end of a request adds its time. At any time `t` (`CLOCK_MONOTONIC`, ns) the
+/// integral is `n * t + area`, where `n = started - Σ ended` is the number of requests in flight. The lowest 10 bits of
+/// each time are cleared, and each start or end adds 1 to the sum, so the lowest 10 bits of the sum count the starts or
+/// ends. A start or an end changes `started` or `ended` first, and `area` last. A reader reads `area`, then the other
+/// counters, then `area` again. If both values of `area` are equal, and their lowest bits match the other counters, the
+/// reader has not read a half-made change. (For this check, the number of starts or ends in one add must not be a
+/// multiple of 1 024.)
 ///
 /// A request usually arrives on one CPU and is answered on another one. The two CPUs write to separate cache lines: a
 /// line that both write moves between them, which costs as much as all the other adds together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PodCounters {
-    /// Sums over all request starts of the pod.
+    /// Sums over the starts of all requests of the pod.
     pub starts: Sums,
     /// Number of starts, including those of excluded requests and of opaque connections.
     pub started: u64,
     /// The burst threshold, set by user space. When `started` reaches the threshold, the kernel wakes user space once,
-    /// and sets this field to [`NO_MARK`].
-    pub mark: u64,
+    /// and sets this field to [`NO_BURST_THRESHOLD`].
+    pub burst_threshold: u64,
     /// The number of this slot, set by user space. The kernel writes this number to the ring buffer `WAKES`.
     pub slot: u64,
     /// Upgraded connections in flight (a gauge, wrapping).
@@ -149,13 +149,13 @@ pub struct PodCounters {
     /// Padding: the CPU fetches cache lines in pairs, and the counters of starts and of ends must not be in the same
     /// pair.
     reserved: [u64; 7],
-    /// Sums over all request ends of the pod.
+    /// Sums over the ends of all requests of the pod.
     pub ends: Sums,
     /// Number of ended requests, by the way in which they ended ([`ended`]).
     pub ended: [u64; ended::WAYS],
     /// Number of pieces that the pod's connections hold in the out-of-order buffer (a gauge, wrapping). In slot
     /// [`NO_SLOT`]: the number of pieces of all pods.
-    pub kept: u64,
+    pub pieces: u64,
     /// Padding: makes the size of the structure a multiple of a cache line.
     reserved_too: [u64; 5],
     /// Number of requests by their duration (the time in flight), in the buckets of [`crate::latency`].
@@ -163,14 +163,14 @@ pub struct PodCounters {
 }
 
 /// No burst threshold: user space is not woken.
-pub const NO_MARK: u64 = u64::MAX;
+pub const NO_BURST_THRESHOLD: u64 = u64::MAX;
 
 impl PodCounters {
     /// Counters of a pod without traffic.
     pub const ZERO: Self = Self {
         starts: Sums::ZERO,
         started: 0,
-        mark: NO_MARK,
+        burst_threshold: NO_BURST_THRESHOLD,
         slot: 0,
         upgraded: 0,
         opaque: 0,
@@ -179,7 +179,7 @@ impl PodCounters {
         reserved: [0; 7],
         ends: Sums::ZERO,
         ended: [0; ended::WAYS],
-        kept: 0,
+        pieces: 0,
         reserved_too: [0; 5],
         latency: [0; BUCKETS],
     };
@@ -191,7 +191,7 @@ impl PodCounters {
             .fold(0, |sum: u64, way| sum.wrapping_add(*way))
     }
 
-    /// Returns the term `a` of the integral of requests in flight over time, ns (see [`PodCounters`]).
+    /// Returns the term `area` of the integral of requests in flight over time, ns (see [`PodCounters`]).
     pub fn area(&self) -> u64 {
         let [starts, ends] = self.times();
         starts.wrapping_add(ends)
@@ -203,8 +203,8 @@ impl PodCounters {
         self.times().iter().all(|time| time & ADDED == 0)
     }
 
-    /// Returns the sums of the times in `starts.area` and in `ends.area`, without the numbers of starts and ends that
-    /// are added to these fields.
+    /// Returns the sums of times in `starts.area` and in `ends.area`. The two fields also contain the numbers of starts
+    /// and ends, which are subtracted here.
     fn times(&self) -> [u64; 2] {
         [
             self.starts.area.wrapping_sub(self.started),
@@ -238,22 +238,23 @@ pub struct Exclusion {
 
 /// Slots of the program array `INGRESS`, which ingress programs call. Each slot has the name of its program.
 pub mod ingress {
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
-    /// slot holds `http1_ingress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
+    /// `bpf_loop`, this slot holds the program `http1_ingress`.
     pub const HTTP1_INGRESS_LOOP: u32 = 0;
     /// Stores data that arrives before the connection is established.
     pub const HANDSHAKE_STORE: u32 = 1;
     /// Reads the rest of a packet in which the connection changes to HTTP/2.
     pub const HTTP2_INGRESS: u32 = 2;
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
-    /// slot holds `http2_ingress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
+    /// `bpf_loop`, this slot holds the program `http2_ingress`.
     pub const HTTP2_INGRESS_LOOP: u32 = 3;
     /// Stores a segment that cannot be read yet: earlier bytes are missing, or another CPU is reading the connection.
     pub const OUT_OF_ORDER_STORE: u32 = 4;
-    /// Reads the out-of-order buffer up to the first missing byte. Without `bpf_loop`, the slot holds `http1_drain`.
+    /// Reads the out-of-order buffer up to the first missing byte. On a kernel without `bpf_loop`, this slot holds the
+    /// program `http1_drain`.
     pub const HTTP1_DRAIN_LOOP: u32 = 5;
-    /// Reads the out-of-order buffer of an HTTP/2 connection up to the first missing byte. Without `bpf_loop`, the slot
-    /// holds `http2_drain`.
+    /// Reads the out-of-order buffer of an HTTP/2 connection up to the first missing byte. On a kernel without
+    /// `bpf_loop`, this slot holds the program `http2_drain`.
     pub const HTTP2_DRAIN_LOOP: u32 = 6;
     /// Attaches mid-stream to a connection that was open before its cgroup was counted.
     pub const ATTACH_MID_STREAM: u32 = 7;
@@ -265,8 +266,8 @@ pub mod ingress {
 
 /// Slots of the program array `SOCKETS`, which `connections` calls.
 pub mod sockets {
-    /// Reads the data that arrived before the connection was established. Without `bpf_loop`, the slot holds
-    /// `handshake_read`.
+    /// Reads the data that arrived before the connection was established. On a kernel without `bpf_loop`, this slot
+    /// holds the program `handshake_read`.
     pub const HANDSHAKE_READ_LOOP: u32 = 0;
     /// Logs a rare event.
     pub const LOG_SOCK_OPS: u32 = 1;
@@ -276,13 +277,13 @@ pub mod sockets {
 
 /// Slots of the program array `EGRESS`, which egress programs call.
 pub mod egress {
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
-    /// slot holds `http1_egress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
+    /// `bpf_loop`, this slot holds the program `http1_egress`.
     pub const HTTP1_EGRESS_LOOP: u32 = 0;
     /// Reads the rest of a packet in which the connection changes to HTTP/2.
     pub const HTTP2_EGRESS: u32 = 1;
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. Without `bpf_loop`, the
-    /// slot holds `http2_egress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
+    /// `bpf_loop`, this slot holds the program `http2_egress`.
     pub const HTTP2_EGRESS_LOOP: u32 = 2;
     /// Logs a rare event.
     pub const LOG_EGRESS: u32 = 3;
@@ -324,19 +325,19 @@ mod tests {
 
     #[test]
     fn an_area_tells_how_many_are_in_it() {
-        let mut cells = PodCounters::ZERO;
+        let mut counters = PodCounters::ZERO;
         let mut area = 0u64;
         for n in 0..5000u64 {
             let now = n * 1_000_003;
-            cells.starts.area = cells.starts.area.wrapping_add(Sums::starts(3, now));
-            cells.ends.area = cells.ends.area.wrapping_add(Sums::ends(1, now));
+            counters.starts.area = counters.starts.area.wrapping_add(Sums::starts(3, now));
+            counters.ends.area = counters.ends.area.wrapping_add(Sums::ends(1, now));
             area = area.wrapping_sub(2 * (now & !ADDED));
-            assert!(!cells.is_whole());
-            cells.started += 3;
-            assert!(!cells.is_whole());
-            cells.ended[2] += 1;
-            assert!(cells.is_whole());
-            assert_eq!(cells.area(), area);
+            assert!(!counters.is_whole());
+            counters.started += 3;
+            assert!(!counters.is_whole());
+            counters.ended[2] += 1;
+            assert!(counters.is_whole());
+            assert_eq!(counters.area(), area);
         }
     }
 }

@@ -72,7 +72,7 @@ impl Compiler {
         Some(Self {
             release: field("release:")?,
             llvm: llvm.unwrap_or(0),
-            // `-Z build-std` needs the library sources. Cargo finds these sources by the same file.
+            // `-Z build-std` needs the sources of the standard library. Cargo, too, finds them by this `Cargo.lock`.
             has_sources: sysroot
                 .join("lib/rustlib/src/rust/library/Cargo.lock")
                 .is_file(),
@@ -101,7 +101,7 @@ impl Compiler {
         let linked = linker.and_then(|linker| linker.llvm)?;
         (self.llvm > linked).then(|| {
             format!(
-                "{self} writes LLVM {} and bpf-linker reads up to LLVM {linked}",
+                "{self} writes LLVM {} bitcode, but bpf-linker reads at most LLVM {linked}",
                 self.llvm
             )
         })
@@ -236,7 +236,7 @@ mod tests {
         let compiler = compiler("1.101.0-nightly", 23, true);
         let objection = compiler.objection(Some(&linker(Some(22)))).unwrap();
         assert!(
-            objection.ends_with("writes LLVM 23 and bpf-linker reads up to LLVM 22"),
+            objection.ends_with("writes LLVM 23 bitcode, but bpf-linker reads at most LLVM 22"),
             "{objection}"
         );
         assert_eq!(compiler.objection(Some(&linker(None))), None);

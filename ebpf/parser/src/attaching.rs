@@ -13,16 +13,17 @@ pub const LEAST: u32 = 9;
 /// Kind of data that a segment begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// Not recognised: a body, or a protocol that Ebb does not read.
+    /// Not recognised: the bytes belong to a body, or to a protocol that Ebb does not read.
     Unknown,
     /// The head of an HTTP/1 request, or the preface of HTTP/2.
     Request,
-    /// A TLS record, or an HTTP/2 frame: neither can be read without the bytes before it.
+    /// The beginning of a TLS record or of an HTTP/2 frame. Neither can be read without the earlier bytes of the
+    /// connection.
     Opaque,
 }
 
-/// Recognises a segment by its first [`LOOK`] bytes. The first byte is in the lowest bits of the first word. If the
-/// segment is shorter, the bytes after its end are zeros.
+/// Determines from the first [`LOOK`] bytes of a segment what the segment begins with. The first byte is in the lowest
+/// bits of the first word. If the segment is shorter, the bytes after its end are zeros.
 #[inline(always)]
 pub fn beginning(words: [u64; 2]) -> Beginning {
     if is_request(words) {
@@ -46,7 +47,8 @@ fn is_request(words: [u64; 2]) -> bool {
         capitals += goes_on;
     }
     let shift = (capitals & 7) * 8;
-    // The two bytes after the method. After eight capitals these bytes are in the second word.
+    // The two bytes after the method. A method of eight letters fills the first word, so these bytes are in the second
+    // word.
     let behind = if capitals == 8 {
         words[1]
     } else {

@@ -15,8 +15,8 @@ use ebb_abi::{Exclusion, MAX_EXCLUDED_PATH, NO_SLOT, ended, latency};
 use crate::{
     direction::{Direction, flag},
     packet::{Gauge, Meter, between},
-    serialisation::Turn,
-    window::{forget, in_order, set},
+    serialisation::IngressSerialisation,
+    window::{in_order, set, widen},
 };
 
 /// The kernel's `struct bpf_spin_lock`, which the kernel finds by this name in the BTF.
@@ -47,9 +47,9 @@ pub mod state {
     /// The connection has changed to HTTP/2: its streams are counted in a separate storage.
     pub const HTTP2: u32 = 1 << 4;
     /// Attached mid-stream, but no data that can be read has arrived yet.
-    pub const JOINING: u32 = 1 << 6;
+    pub const ATTACHING: u32 = 1 << 6;
     /// Attached mid-stream: the kernel does not report the close of the connection to the program `connections`.
-    pub const JOINED: u32 = 1 << 7;
+    pub const ATTACHED_MID_STREAM: u32 = 1 << 7;
 }
 
 /// A connection that was attached mid-stream becomes opaque after this number of exchanges, if the parsers have not
@@ -60,9 +60,8 @@ const EXCHANGES: u64 = 3;
 const REMEMBERED: u32 = 4;
 
 /// Number of requests of one connection that can be marked as HEAD, CONNECT or excluded: one bit each. If more requests
-/// are in flight, two requests share a bit. The counts remain correct if neither of the two requests is marked;
-/// otherwise the connection becomes opaque.
-const TOLD_APART: u32 = 64;
+/// are in flight, two requests share a bit: if one of the two is marked, the connection becomes opaque.
+const MARK_BITS: u32 = 64;
 
 /// One connection, in its socket's storage.
 ///
@@ -83,14 +82,14 @@ pub struct Conn {
     event: u32,
     /// 1 if the server has begun HTTP/2.
     server_speaks_http2: u32,
-    /// Number of starts that were counted for the connection itself, which became opaque or a tunnel while no request
-    /// was in flight.
-    unasked: u32,
+    /// Number of starts that were counted for the connection as a whole, because it became opaque or a tunnel while no
+    /// request was in flight.
+    connection_starts: u32,
     reserved: [u32; 8],
 
     /// Number of requests started. Written by ingress only.
     pub started: u32,
-    /// Number of requests, from the oldest one on, whose heads have been read.
+    /// Number of requests, counted from the first one on the connection, whose heads have been read.
     pub heads_read: u32,
     /// Bits of the requests in flight that are HEAD requests.
     pub heads: u64,
@@ -102,14 +101,14 @@ pub struct Conn {
     pub since: [u64; REMEMBERED as usize],
 
     /// Ingress serialisation: decides which CPU reads the data from the client.
-    pub turn: Turn,
+    pub serialisation: IngressSerialisation,
     /// The parser's state for the data from the client.
     pub requests: Direction,
     /// Key for the lookup of an excluded path. The path of the request is copied to this key.
     pub exclusion: Exclusion,
     reserved_in: [u64; 2],
 
-    /// Number of requests, from the oldest one on, that have ended.
+    /// Number of ended requests. Requests end in the order in which they began.
     pub ended: u32,
     reserved_out: u32,
     /// The parser's state for the data to the client.
@@ -124,7 +123,7 @@ pub(crate) const fn begins_a_line(offset: usize) -> bool {
 
 const _: () = assert!(
     begins_a_line(offset_of!(Conn, started))
-        && begins_a_line(offset_of!(Conn, turn))
+        && begins_a_line(offset_of!(Conn, serialisation))
         && begins_a_line(offset_of!(Conn, ended))
 );
 
@@ -136,7 +135,7 @@ impl Conn {
         state: 0,
         event: 0,
         server_speaks_http2: 0,
-        unasked: 0,
+        connection_starts: 0,
         reserved: [0; 8],
         started: 0,
         heads_read: 0,
@@ -144,7 +143,7 @@ impl Conn {
         connects: 0,
         excluded: 0,
         since: [0; REMEMBERED as usize],
-        turn: Turn::FREE,
+        serialisation: IngressSerialisation::FREE,
         requests: Direction::ZERO,
         exclusion: Exclusion {
             slot: 0,
@@ -178,21 +177,22 @@ impl Conn {
     /// is all zeros, and a program on another CPU can already find this storage.
     #[inline(always)]
     pub fn is_open(&self) -> bool {
-        forget(&self.slot) != NO_SLOT
+        widen(&self.slot) != NO_SLOT
     }
 
     /// Assigns a zeroed connection to a pod. The connection was open before its cgroup was counted. `sent` is the
     /// sequence number of the server's next byte. The byte at which the parsers begin is not known yet.
     #[inline(always)]
-    pub fn open_late(&mut self, slot: u32, sent: u32) {
-        self.state = state::JOINING | state::JOINED;
+    pub fn open_mid_stream(&mut self, slot: u32, sent: u32) {
+        self.state = state::ATTACHING | state::ATTACHED_MID_STREAM;
         self.responses.next = sent;
         self.give_to(slot);
     }
 
     /// Records the arrival of client data that was not recognised as the beginning of a request. `sent` is the sequence
-    /// number of the server's next byte. Counts the arrivals before which the server had sent new bytes. Returns `true`
-    /// from the third one on: client and server take turns, so the data is not a body, but another protocol.
+    /// number of the server's next byte. An arrival counts if the server has sent bytes since the arrival before it.
+    /// Returns `true` from the third counted arrival on: client and server take turns, so the data is not a body, but
+    /// another protocol.
     #[inline(always)]
     pub fn is_unknown(&mut self, sent: u32) -> bool {
         if self.responses.next != sent {
@@ -202,14 +202,14 @@ impl Conn {
         self.requests.remaining >= EXCHANGES
     }
 
-    /// Ends the search for the beginning of a request, on a connection that is attached mid-stream: the parsers read
-    /// the data from this segment on, or the caller makes the connection opaque. `next_in` and `next_out` are the
+    /// Ends the search for the beginning of a request on a connection that is attached mid-stream. From this segment
+    /// on, the parsers read the data, unless the caller makes the connection opaque. `next_in` and `next_out` are the
     /// sequence numbers of the next bytes from the client and to the client.
     #[inline(always)]
-    pub fn join(&mut self, next_in: u32, next_out: u32) {
+    pub fn attach_at(&mut self, next_in: u32, next_out: u32) {
         self.requests.remaining = 0;
         self.open_at(self.slot, next_in, next_out);
-        self.state &= !state::JOINING;
+        self.state &= !state::ATTACHING;
     }
 
     /// Returns whether the connection is in one of these [`state`]s.
@@ -224,17 +224,18 @@ impl Conn {
         self.begun().wrapping_sub(self.ended)
     }
 
-    /// Returns the number of counted starts: those of requests, and those of the connection itself.
+    /// Returns the number of counted starts: starts of requests, and starts that were counted for the connection as a
+    /// whole (`connection_starts`).
     #[inline(always)]
     fn begun(&self) -> u32 {
-        self.started.wrapping_add(forget(&self.unasked))
+        self.started.wrapping_add(widen(&self.connection_starts))
     }
 
     /// Returns whether the connection is closed. The state is read from memory, because another CPU may just have
     /// closed the connection.
     #[inline(always)]
     pub fn is_closed_now(&self) -> bool {
-        forget(&self.state) & state::CLOSED != 0
+        widen(&self.state) & state::CLOSED != 0
     }
 
     /// Starts a request. Called by ingress.
@@ -249,24 +250,25 @@ impl Conn {
         self.begin(meter, now);
     }
 
-    /// Counts the start of a request for the connection itself, because no request is in flight on it. Called by
-    /// ingress and egress.
+    /// Counts the start of one request that stands for the whole connection, because no request is in flight on it.
+    /// Called by ingress and egress.
     #[inline(always)]
-    fn start_unasked<M: Meter>(&mut self, meter: &mut M) {
+    fn start_for_connection<M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
             return;
         }
         let now = self.make_place(meter);
-        meter.add(&raw mut self.unasked, 1);
+        meter.add(&raw mut self.connection_starts, 1);
         self.begin(meter, now);
     }
 
-    /// Clears the mark bits, and sets the start time, of the request that starts next. Returns the start time, ns.
+    /// Prepares the fields of the request that starts next: clears its bits in `heads`, `connects` and `excluded`, and
+    /// sets its start time. Returns the start time, ns.
     #[inline(always)]
     fn make_place<M: Meter>(&mut self, meter: &M) -> u64 {
         let index = self.begun();
-        // The bits can still hold the marks of the request that was 64 starts earlier.
-        let bit = 1u64 << (index % TOLD_APART);
+        // The bits can still be set for the request that started 64 starts earlier.
+        let bit = 1u64 << (index % MARK_BITS);
         self.heads &= !bit;
         self.connects &= !bit;
         self.excluded &= !bit;
@@ -277,8 +279,8 @@ impl Conn {
         now
     }
 
-    /// Counts a start. The first atomic add is the barrier between the record of the start and the check whether the
-    /// connection is closed.
+    /// Counts a start. The first atomic add is also a memory barrier: the start is recorded before it, and the
+    /// connection is checked after it.
     #[inline(always)]
     fn begin<M: Meter>(&mut self, meter: &mut M, now: u64) {
         meter.start(1, now);
@@ -287,8 +289,8 @@ impl Conn {
         }
     }
 
-    /// Handles a start while the connection was being closed. If the close program has not ended the request, the
-    /// request ends here as aborted.
+    /// Handles a request that began while another CPU was closing the connection. If that CPU has not ended the
+    /// request, this function ends it as aborted.
     #[inline(always)]
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
@@ -311,58 +313,60 @@ impl Conn {
         self.heads_read = self.begun();
     }
 
-    /// Returns whether one more request can start: it has an unused bit, or shares the bit of a request without any
-    /// mark.
+    /// Returns whether one more request can start: no request in flight shares its bit, or the request that shares the
+    /// bit is not marked as HEAD, CONNECT or excluded.
     #[inline(always)]
-    pub fn can_tell_one_more(&self) -> bool {
-        let bit = 1u64 << (self.begun() % TOLD_APART);
-        (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < TOLD_APART
+    pub fn can_mark_one_more(&self) -> bool {
+        let bit = 1u64 << (self.begun() % MARK_BITS);
+        (self.heads | self.connects | self.excluded) & bit == 0 || self.open() < MARK_BITS
     }
 
-    /// Returns the mark bit of the request that is being read, or 0 if the request has no bit.
+    /// Returns the bit that marks the request that is being read. Returns 0 if the request cannot be marked: no request
+    /// is in flight, or more than [`MARK_BITS`].
     #[inline(always)]
     fn newest_bit(&self) -> u64 {
         let open = self.open();
-        if open == 0 || open > TOLD_APART {
+        if open == 0 || open > MARK_BITS {
             0
         } else {
-            1u64 << (self.begun().wrapping_sub(1) % TOLD_APART)
+            1u64 << (self.begun().wrapping_sub(1) % MARK_BITS)
         }
     }
 
-    /// Marks the request that is being read as HEAD. Returns `false` if there is no bit for the request.
+    /// Marks the request that is being read as HEAD. Returns `false` if more than `MARK_BITS` requests are in flight.
     #[inline(always)]
     pub fn mark_head(&mut self) -> bool {
         self.heads |= self.newest_bit();
-        self.open() <= TOLD_APART
+        self.open() <= MARK_BITS
     }
 
-    /// Marks the request that is being read as CONNECT. Returns `false` if there is no bit for the request.
+    /// Marks the request that is being read as CONNECT. Returns `false` if more than `MARK_BITS` requests are in
+    /// flight.
     #[inline(always)]
     pub fn mark_connect(&mut self) -> bool {
         self.connects |= self.newest_bit();
-        self.open() <= TOLD_APART
+        self.open() <= MARK_BITS
     }
 
     /// Returns whether the request that is being answered is a HEAD request.
     #[inline(always)]
     pub fn answers_head(&self) -> bool {
-        self.open() > 0 && self.heads & (1u64 << (self.ended % TOLD_APART)) != 0
+        self.open() > 0 && self.heads & (1u64 << (self.ended % MARK_BITS)) != 0
     }
 
     /// Returns whether the request that is being answered is a CONNECT request.
     #[inline(always)]
     pub fn answers_connect(&self) -> bool {
-        self.open() > 0 && self.connects & (1u64 << (self.ended % TOLD_APART)) != 0
+        self.open() > 0 && self.connects & (1u64 << (self.ended % MARK_BITS)) != 0
     }
 
     /// Excludes the request that is being read: removes it from the counts exactly, as if it had never arrived.
     #[inline(always)]
     pub fn exclude<M: Meter>(&mut self, meter: &mut M) {
         let open = self.open();
-        if open == 0 || open > TOLD_APART {
-            // The request was answered before its head was complete, or it is too deep in a pipeline to have a bit: so
-            // the request cannot be excluded.
+        if open == 0 || open > MARK_BITS {
+            // The request cannot be excluded: it was answered before its head was complete, or more than `MARK_BITS`
+            // requests are in flight.
             return;
         }
         let bit = self.newest_bit();
@@ -397,7 +401,7 @@ impl Conn {
             return;
         }
         let index = self.ended;
-        let bit = 1u64 << (index % TOLD_APART);
+        let bit = 1u64 << (index % MARK_BITS);
         let excluded = if (index.wrapping_sub(self.heads_read) as i32) < 0 {
             self.ended = index.wrapping_add(1);
             self.excluded & bit != 0
@@ -413,7 +417,7 @@ impl Conn {
         }
     }
 
-    /// Counts the end of the request `index`, the oldest of `open` requests.
+    /// Counts the end of the request with the number `index`, the oldest of the `open` requests in flight.
     #[inline(always)]
     fn account<M: Meter>(&mut self, meter: &mut M, index: u32, open: u32, way: usize, now: u64) {
         meter.end(way, 1, now);
@@ -439,9 +443,9 @@ impl Conn {
         })
     }
 
-    /// Removes the request that is being answered from this connection, and counts no end: the request continues as an
-    /// HTTP/2 stream. Returns the start time of the request (ns), and true if the request is excluded. Returns `None`
-    /// unless the request is the only one in flight.
+    /// Removes the request that is being answered from this connection without counting its end, because the request
+    /// continues as an HTTP/2 stream. Returns the start time of the request (ns), and whether the request is excluded.
+    /// Returns `None` unless the request is the only one in flight.
     #[inline(always)]
     pub fn hand_over(&mut self) -> Option<(u64, bool)> {
         if self.open() != 1 {
@@ -450,7 +454,7 @@ impl Conn {
         let index = self.ended;
         let since = *self.since.get((index % REMEMBERED) as usize)?;
         self.ended = index.wrapping_add(1);
-        Some((since, self.excluded & (1u64 << (index % TOLD_APART)) != 0))
+        Some((since, self.excluded & (1u64 << (index % MARK_BITS)) != 0))
     }
 
     /// Makes the connection a tunnel, after a 101 response or a granted CONNECT: the request remains in flight until
@@ -475,7 +479,7 @@ impl Conn {
     pub fn lose<M: Meter>(&mut self, meter: &mut M, why: usize) {
         meter.note(why);
         self.happened(why);
-        self.turn.lose();
+        self.serialisation.lose();
     }
 
     /// Records a rare event, to be logged when the packet has been read.
@@ -487,13 +491,13 @@ impl Conn {
     /// Returns whether a rare event is recorded.
     #[inline(always)]
     pub fn has_event(&self) -> bool {
-        forget(&self.event) != 0
+        widen(&self.event) != 0
     }
 
     /// Returns the recorded event, and clears the record, so that the event is logged once.
     #[inline(always)]
     pub fn take_event(&mut self) -> Option<usize> {
-        let event = forget(&self.event);
+        let event = widen(&self.event);
         set(&mut self.event, 0);
         (event as usize).checked_sub(1)
     }
@@ -509,7 +513,7 @@ impl Conn {
     /// Returns whether the server has begun HTTP/2.
     #[inline(always)]
     pub fn server_speaks_http2(&self) -> bool {
-        forget(&self.server_speaks_http2) != 0
+        widen(&self.server_speaks_http2) != 0
     }
 
     #[inline(always)]
@@ -518,7 +522,7 @@ impl Conn {
             return false;
         }
         if self.open() == 0 {
-            self.start_unasked(meter);
+            self.start_for_connection(meter);
         }
         let newest = self.newest_bit();
         let lock = &raw mut self.lock;
@@ -539,20 +543,20 @@ impl Conn {
         counted
     }
 
-    /// If the connection is a tunnel or opaque, aborts all requests in flight except the newest one, which then stands
-    /// for the connection. Called by egress, because only egress ends requests.
+    /// If the connection is a tunnel or opaque, aborts all requests in flight except the newest one, which from then on
+    /// stands for the whole connection. Called by egress, because only egress ends requests.
     #[inline(always)]
-    pub fn settle<M: Meter>(&mut self, meter: &mut M) {
+    pub fn abort_all_but_newest<M: Meter>(&mut self, meter: &mut M) {
         if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
             let now = meter.now();
             let (index, count) = (self.ended, self.open() - 1);
             self.ended = index.wrapping_add(count);
-            self.break_off(meter, index, count, now);
+            self.abort(meter, index, count, now);
         }
     }
 
-    /// Ends all requests in flight, because the server has sent its last byte or the connection has closed. `way` is
-    /// the way in which the request that is being answered ends.
+    /// Ends all requests in flight, because the server has sent its last byte or the connection has closed. `way` says
+    /// how the oldest request ends, unless the connection is opaque. All other requests are aborted.
     #[inline(always)]
     pub fn finish<M: Meter>(&mut self, meter: &mut M, way: usize) {
         let lock = &raw mut self.lock;
@@ -570,7 +574,8 @@ impl Conn {
         if was & (state::OPAQUE | state::EXCLUDED) == state::OPAQUE {
             meter.gauge(Gauge::Opaque, u64::MAX);
         }
-        // The lock is a barrier: if a CPU has started a request without seeing `CLOSED`, the start is visible here.
+        // Taking the lock is a memory barrier: if another CPU has started a request and has not seen `CLOSED`, the
+        // start is visible here.
         let lock = &raw mut self.lock;
         let (index, open) = meter.locked(lock, || {
             let index = self.ended;
@@ -583,7 +588,7 @@ impl Conn {
             return;
         }
         let now = meter.now();
-        if self.excluded & (1u64 << (index % TOLD_APART)) == 0 {
+        if self.excluded & (1u64 << (index % MARK_BITS)) == 0 {
             let way = if was & state::OPAQUE != 0 {
                 ended::OPAQUE
             } else {
@@ -591,23 +596,19 @@ impl Conn {
             };
             self.account(meter, index, open, way, now);
         }
-        self.break_off(meter, index.wrapping_add(1), open - 1, now);
+        self.abort(meter, index.wrapping_add(1), open - 1, now);
     }
 
     /// Counts `count` requests from `index` on as aborted, with one call of the meter.
     #[inline(always)]
-    fn break_off<M: Meter>(&mut self, meter: &mut M, index: u32, count: u32, now: u64) {
+    fn abort<M: Meter>(&mut self, meter: &mut M, index: u32, count: u32, now: u64) {
         if count == 0 {
             return;
         }
-        // Excluded requests have been removed from the counts already, so they do not count as aborted. A bit that two
-        // requests share is never set.
-        let told_apart = if count < TOLD_APART {
-            count
-        } else {
-            TOLD_APART
-        };
-        let ending = (u64::MAX >> ((TOLD_APART - told_apart) & 63)).rotate_left(index % TOLD_APART);
+        // Excluded requests have been removed from the counts already, so they do not count as aborted. Each set bit
+        // belongs to one request: a bit that two requests share is never set.
+        let marked = if count < MARK_BITS { count } else { MARK_BITS };
+        let ending = (u64::MAX >> ((MARK_BITS - marked) & 63)).rotate_left(index % MARK_BITS);
         let excluded = latency::count_ones(self.excluded & ending);
         meter.end(ended::ABORTED, u64::from(count) - excluded, now);
     }

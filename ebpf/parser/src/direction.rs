@@ -4,7 +4,7 @@ use core::mem::offset_of;
 
 use crate::{
     packet::Packet,
-    window::{CARRY, LOAD, Window, forget},
+    window::{CARRY, LOAD, Window, widen},
 };
 
 /// Kinds of bytes that the parser can expect: the values of `Direction::phase`.
@@ -21,7 +21,7 @@ pub mod phase {
     pub const TRAILER: u8 = 4;
     /// A body that ends with the connection.
     pub const UNTIL_CLOSE: u8 = 5;
-    /// Bytes that are not read: a tunnel, or an opaque connection.
+    /// Bytes that are not parsed, because the connection is a tunnel or opaque.
     pub const IGNORE: u8 = 6;
 }
 
@@ -109,10 +109,10 @@ const FARTHEST: u32 = 1 << 28;
 
 /// Position of a segment, relative to the next byte that the parser expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SegmentPlace {
     /// The segment has no new bytes.
     Nothing,
-    /// The segment begins with the next byte, or is a retransmission whose end is new.
+    /// The segment begins with the next expected byte, or repeats earlier bytes and ends with new ones.
     Next,
     /// The segment begins this many bytes after the next byte that the parser expects. The bytes between are lost, or
     /// the segment has overtaken them.
@@ -183,10 +183,10 @@ impl Direction {
     pub fn arrived(&mut self, segment: Segment) -> Segment {
         self.segment = segment;
         Segment {
-            first: forget(&self.segment.first),
-            length: forget(&self.segment.length),
-            offset: forget(&self.segment.offset),
-            flags: forget(&self.segment.flags),
+            first: widen(&self.segment.first),
+            length: widen(&self.segment.length),
+            offset: widen(&self.segment.offset),
+            flags: widen(&self.segment.flags),
         }
     }
 
@@ -199,28 +199,28 @@ impl Direction {
 
     /// Finds the position of a segment, relative to the next byte that the parser expects.
     #[inline(always)]
-    pub fn place(&self, segment: Segment) -> Place {
+    pub fn place(&self, segment: Segment) -> SegmentPlace {
         let gap = segment.first.wrapping_sub(self.next);
         if gap == 0 || gap > u32::MAX - FARTHEST {
             return if segment.left(self) > 0 {
-                Place::Next
+                SegmentPlace::Next
             } else {
-                Place::Nothing
+                SegmentPlace::Nothing
             };
         }
         if gap > FARTHEST {
-            return Place::Nothing;
+            return SegmentPlace::Nothing;
         }
-        Place::Ahead(gap)
+        SegmentPlace::Ahead(gap)
     }
 
     /// Returns whether bytes are missing before a segment, so that the segment must wait. The next `passable` bytes may
     /// be missing, because the parser does not read them.
     #[inline(always)]
-    pub(crate) fn lacks(&self, segment: Segment, passable: u64) -> bool {
+    pub(crate) fn has_gap_before(&self, segment: Segment, passable: u64) -> bool {
         !self.has(flag::UNFINISHED)
             && match self.place(segment) {
-                Place::Ahead(gap) => u64::from(gap) > passable,
+                SegmentPlace::Ahead(gap) => u64::from(gap) > passable,
                 _ => false,
             }
     }
@@ -278,8 +278,8 @@ impl Direction {
     /// comparison of a word tests all flags at once.
     #[inline(always)]
     pub(crate) fn is_inside_head(&self) -> bool {
-        /// The flags that do not change how the lines are read, at their positions in the compared word. The field
-        /// `reserved`, which is also in this word, is 0.
+        /// The flags that do not change how the lines are read, shifted to their positions in the word that is
+        /// compared. The field `reserved`, which is also in this word, is 0.
         const PLAIN: u32 = ((flag::BEGUN
             | flag::LENGTH
             | flag::CHUNKED

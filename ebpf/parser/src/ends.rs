@@ -14,5 +14,5 @@ pub struct Ends {
     pub remote_port: u32,
 }
 
-// The key has no padding.
+// A map key must not have padding, because the kernel compares all its bytes.
 const _: () = assert!(size_of::<Ends>() == 40);

@@ -13,13 +13,14 @@
 use crate::{
     conn::Lock,
     ends::Ends,
-    window::{LOAD, forget, set},
+    window::{LOAD, set, widen},
 };
 
 /// Maximum number of bytes of a piece, a power of two.
 pub const PIECE: usize = 2048;
 
-/// Number of words of a piece. A load of [`LOAD`] bytes from the last byte of the piece stays within these words.
+/// Number of words of a piece. Even a load of [`LOAD`] bytes that begins at the last byte of the piece stays within
+/// these words.
 pub const PIECE_WORDS: usize = (PIECE + LOAD as usize) / 8 + 1;
 
 /// Maximum number of pieces of one connection, a power of two. A packet of 1448 bytes takes one piece; a packet of 64
@@ -38,11 +39,11 @@ pub const MAX_PIECES: u32 = 4096;
 /// packet switches", 1998.)
 #[inline(always)]
 pub fn share_has_room(own: u64, all: u64) -> bool {
-    // Either counter may be below 0 for a moment, while several CPUs change it.
+    // While several CPUs change the counters, each of them may be below 0 for a moment.
     (own as i64) < i64::from(MAX_PIECES) - all as i64
 }
 
-/// Key of a piece.
+/// Key of a piece in the map of pieces.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PieceKey {
@@ -54,68 +55,68 @@ pub struct PieceKey {
 
 /// Maximum number of pieces of a packet that arrives before its connection is established: a packet of 64 KiB in pieces
 /// of 2 KiB.
-pub const EARLY_PIECES: u32 = 32;
+pub const HANDSHAKE_PACKET_PIECES: u32 = 32;
 
-/// Maximum number of pieces that arrived before their connection was established, and are moved to its out-of-order
-/// buffer: the pieces of the packet that establishes the connection, and the pieces that arrived on other CPUs at the
-/// same time.
+/// Maximum number of pieces that are moved to the out-of-order buffer of a connection when it is established. These are
+/// the pieces of the packet that establishes the connection, and the pieces that arrived on other CPUs at the same
+/// time.
 pub const ADOPTED_PIECES: u32 = 48;
 
 /// Maximum number of pieces, over all connections of a node, that arrived before their connections were established. A
 /// piece is needed until the connection is established. If a piece is evicted earlier, its connection becomes opaque.
-pub const MAX_EARLY_PIECES: u32 = 512;
+pub const MAX_HANDSHAKE_PIECES: u32 = 512;
 
-/// Maximum distance of a piece ahead of the first byte of a new connection, in bytes: a client sends no more before the
+/// Maximum distance, in bytes, of a piece from the first byte of a new connection: a client sends no more before the
 /// server has answered. A piece farther ahead is left from an earlier connection with the same addresses and ports that
 /// was never established.
-pub const EARLY_REACH: u32 = 1 << 20;
+pub const MAX_HANDSHAKE_DISTANCE: u32 = 1 << 20;
 
 /// Key of a piece that arrived before its connection was established.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EarlyKey {
+pub struct HandshakePieceKey {
     /// The addresses and ports of the connection.
     pub ends: Ends,
-    /// The CPU on which the packet arrived at the listening socket, or [`MEANWHILE`].
+    /// The CPU on which the packet arrived at the listening socket, or [`NEW_SOCKET`].
     pub from: u32,
-    /// Index of the piece in its packet. With `MEANWHILE`: index among all pieces with `MEANWHILE` of the connection.
+    /// Index of the piece in its packet. With `NEW_SOCKET`: index among all pieces with `NEW_SOCKET` of the connection.
     pub index: u32,
 }
 
-/// Value of [`EarlyKey::from`] for a piece that arrived while a packet on another CPU was establishing the connection.
-/// The pieces of that packet have keys with the number of their CPU.
-pub const MEANWHILE: u32 = u32::MAX;
+/// Value of [`HandshakePieceKey::from`] for a piece that arrived at the new socket of the connection while a packet on
+/// another CPU was establishing the connection. For the pieces of that packet, `from` is the number of their CPU.
+pub const NEW_SOCKET: u32 = u32::MAX;
 
-/// The data of a piece, as plain words.
+/// The data of a piece, as an array of 64-bit words.
 pub type Piece = [u64; PIECE_WORDS];
 
 /// Position of a piece in its stream.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PiecePlace {
     /// Sequence number of the piece's first byte.
     pub first: u32,
     /// Length of the piece in bytes; 0: no piece. [`CLAIMED`] is set while the bytes are still being copied.
     pub length: u32,
 }
 
-/// This bit is set in [`Place::length`] while a CPU is copying the piece.
+/// This bit is set in [`PiecePlace::length`] while a CPU is copying the piece.
 const CLAIMED: u32 = 1 << 31;
 
-impl Place {
-    /// A place without a piece.
+impl PiecePlace {
+    /// A place of the buffer that holds no piece.
     pub const FREE: Self = Self {
         first: 0,
         length: 0,
     };
 }
 
-/// [`Stash::claim`] returns this value instead of an index if there is no room.
+/// [`OutOfOrderBuffer::claim`] returns this value instead of an index if there is no room.
 const FULL: u32 = u32::MAX;
 
 /// This bit is set in a [`Claim`] if a piece with the same first byte is stored already. The other bits are the piece's
 /// length.
-const THERE: u32 = 1 << 30;
+const STORED: u32 = 1 << 30;
 
 /// Result of claiming a place in the out-of-order buffer. The result is one word: for an enumeration, the verifier
 /// would follow one path for each variant.
@@ -131,15 +132,15 @@ impl Claim {
 
     /// Returns the length of the piece that is stored already and has the same first byte; 0: there is no such piece.
     #[inline(always)]
-    pub fn there(self) -> u32 {
-        if self.0 & THERE == 0 {
+    pub fn stored_length(self) -> u32 {
+        if self.0 & STORED == 0 {
             0
         } else {
-            self.0 & !THERE
+            self.0 & !STORED
         }
     }
 
-    /// Returns the index of the claimed place.
+    /// Returns the index of the claimed place in the buffer.
     #[inline(always)]
     pub fn index(self) -> u32 {
         self.0
@@ -150,79 +151,82 @@ impl Claim {
 /// have.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Stash {
-    /// Guards the claims of places.
+pub struct OutOfOrderBuffer {
+    /// Guards the claims of places in the buffer.
     pub lock: Lock,
-    /// Index of the place that the reader's last search has found.
+    /// Result of the last search by the CPU that reads pieces: the index of a place.
     found: u32,
-    /// Index of the free place that the last search under the lock has found.
+    /// Result of the last search under the lock: the index of a free place.
     free: u32,
-    /// Index of the place with the same first byte that the last search under the lock has found.
+    /// Result of the last search under the lock: the index of a place whose piece has the same first byte as the new
+    /// piece.
     same: u32,
-    /// [`EarlyKey::from`] of the next piece to be moved here from the data that arrived before the connection was
-    /// established.
-    early_from: u32,
-    early_index: u32,
+    /// The `from` in the key ([`HandshakePieceKey`]) of the next piece that is moved to this buffer. The piece arrived
+    /// before the connection was established.
+    handshake_from: u32,
+    handshake_index: u32,
     /// Sequence number up to which TCP had accepted the client's data when the number was last read.
-    taken: u32,
+    tcp_accepted: u32,
     reserved: u32,
-    /// The socket's cookie, which is the first part of the key of each piece.
+    /// The socket's cookie, which is the first part of the [`PieceKey`] of each piece.
     pub socket: u64,
     /// Positions of the pieces.
-    pub places: [Place; PIECES],
+    pub places: [PiecePlace; PIECES],
 }
 
-impl Stash {
+impl OutOfOrderBuffer {
     /// A buffer without pieces: all zeros.
     pub const EMPTY: Self = Self {
         lock: Lock { val: 0 },
         found: 0,
         free: 0,
         same: 0,
-        early_from: 0,
-        early_index: 0,
-        taken: 0,
+        handshake_from: 0,
+        handshake_index: 0,
+        tcp_accepted: 0,
         reserved: 0,
         socket: 0,
-        places: [Place::FREE; PIECES],
+        places: [PiecePlace::FREE; PIECES],
     };
 
-    /// Returns the index of the last place for which `wanted` returns 1 (not 0), or [`FULL`] if there is no such place.
+    /// Returns the index of the last place for which `matches` returns 1 (not 0), or [`FULL`] if there is no such
+    /// place.
     ///
     /// The code has no branches: the verifier would follow two paths for each place.
     #[inline(always)]
-    fn search(places: &[Place; PIECES], wanted: impl Fn(Place) -> u64) -> u32 {
+    fn search(places: &[PiecePlace; PIECES], matches: impl Fn(PiecePlace) -> u64) -> u32 {
         let mut found = u64::from(FULL);
         for (index, place) in places.iter().enumerate() {
-            let this = opaque(0u64.wrapping_sub(wanted(*place)));
+            let this = opaque(0u64.wrapping_sub(matches(*place)));
             found = (found & !this) | (index as u64 & this);
         }
         found as u32
     }
 
-    /// Searches for a place for which `wanted` returns 1 (not 0), and stores its index in `found`, for the reader.
-    /// Returns whether there is such a place.
+    /// Searches for a place for which `matches` returns 1 (not 0), and stores its index in `found`, for the CPU that
+    /// reads pieces. Returns whether there is such a place.
     #[inline(always)]
-    fn find(&mut self, wanted: impl Fn(Place) -> u64) -> bool {
-        self.found = Self::search(&self.places, wanted);
-        forget(&self.found) != FULL
+    fn find(&mut self, matches: impl Fn(PiecePlace) -> u64) -> bool {
+        self.found = Self::search(&self.places, matches);
+        widen(&self.found) != FULL
     }
 
-    /// Claims a place for a piece that begins with the sequence number `first`. The caller holds the lock.
+    /// Claims a place in the buffer for a piece that begins with the sequence number `first`. The caller holds the
+    /// lock.
     #[inline(always)]
     pub fn claim(&mut self, first: u32, length: u32) -> Claim {
         self.same = Self::search(&self.places, |place| {
             some(place.length) & (1 - some(place.first ^ first))
         });
-        let same = forget(&self.same);
+        let same = widen(&self.same);
         if same != FULL {
             // A retransmission may be longer than the stored piece: only the new part is stored.
-            return Claim(THERE | (self.places[same as usize & (PIECES - 1)].length & !CLAIMED));
+            return Claim(STORED | (self.places[same as usize & (PIECES - 1)].length & !CLAIMED));
         }
         self.free = Self::search(&self.places, |place| 1 - some(place.length));
-        let free = forget(&self.free);
+        let free = widen(&self.free);
         if free != FULL {
-            self.places[free as usize & (PIECES - 1)] = Place {
+            self.places[free as usize & (PIECES - 1)] = PiecePlace {
                 first,
                 length: length | CLAIMED,
             };
@@ -230,14 +234,14 @@ impl Stash {
         Claim(free)
     }
 
-    /// Claims the place `index`, for a piece that no other CPU stores. Returns `false` if the place is not free. The
-    /// caller holds the lock.
+    /// Claims the place `index` of the buffer. The caller knows that no other CPU stores the same piece, and holds the
+    /// lock. Returns `false` if the place is not free.
     #[inline(always)]
     pub fn claim_at(&mut self, index: u32, first: u32, length: u32) -> bool {
         let place = &mut self.places[index as usize & (PIECES - 1)];
         let free = place.length == 0;
         if free {
-            *place = Place {
+            *place = PiecePlace {
                 first,
                 length: length | CLAIMED,
             };
@@ -245,45 +249,49 @@ impl Stash {
         free
     }
 
-    /// Ends a claim. `place` is the position of the stored piece, or [`Place::FREE`] if the piece was not stored.
+    /// Sets the place `index`, and so ends its claim. `place` is the position of the stored piece, or
+    /// [`PiecePlace::FREE`] if the piece was not stored.
     #[inline(always)]
-    pub fn settle(&mut self, index: u32, place: Place) {
+    pub fn set_place(&mut self, index: u32, place: PiecePlace) {
         let at = &raw mut self.places[index as usize & (PIECES - 1)];
-        // The place is written as one word, so that a reader sees all of the change or nothing.
+        // The place is written as one word, so that a CPU that reads it sees either the old or the new value.
         let word = u64::from(place.length) << 32 | u64::from(place.first);
         // SAFETY: a place has the size and the alignment of a word.
         unsafe { at.cast::<u64>().write_volatile(word) };
     }
 
-    /// Begins to go through the pieces whose [`EarlyKey::from`] is `from`: the next index is 0.
+    /// Begins to move the pieces whose [`HandshakePieceKey::from`] is `from`: the next piece is the one with the index
+    /// 0.
     #[inline(always)]
     pub fn adopt_from(&mut self, from: u32) {
-        set(&mut self.early_from, from);
-        set(&mut self.early_index, 0);
+        set(&mut self.handshake_from, from);
+        set(&mut self.handshake_index, 0);
     }
 
-    /// Sets `key` to the key of the next piece that arrived before the connection was established (see [`EarlyKey`]).
-    /// The values are read from memory, so that the verifier follows one path for all of them.
+    /// Sets `key` to the key of the next piece that arrived before the connection was established (see
+    /// [`HandshakePieceKey`]). The values `from` and `index` are read from memory, so that the verifier follows one
+    /// path for all their values.
     #[inline(always)]
-    pub fn next_early(&mut self, key: &mut EarlyKey) {
-        key.from = forget(&self.early_from);
-        key.index = forget(&self.early_index);
-        set(&mut self.early_index, key.index.wrapping_add(1));
+    pub fn next_handshake_key(&mut self, key: &mut HandshakePieceKey) {
+        key.from = widen(&self.handshake_from);
+        key.index = widen(&self.handshake_index);
+        set(&mut self.handshake_index, key.index.wrapping_add(1));
     }
 
-    /// Returns the place that the reader's last search has found.
+    /// Returns the place that the last search by the reading CPU has found.
     #[inline(always)]
-    pub fn found(&self) -> Place {
-        self.places[forget(&self.found) as usize & (PIECES - 1)]
+    pub fn found(&self) -> PiecePlace {
+        self.places[widen(&self.found) as usize & (PIECES - 1)]
     }
 
-    /// Frees the place that the reader's last search has found.
+    /// Frees the place that the last search by the reading CPU has found.
     #[inline(always)]
     pub fn free_found(&mut self) {
-        self.settle(forget(&self.found), Place::FREE);
+        self.set_place(widen(&self.found), PiecePlace::FREE);
     }
 
-    /// Searches for a piece that holds the byte with the sequence number `next`. Returns whether there is such a piece.
+    /// Searches the buffer for a piece that holds the byte with the sequence number `next`. Returns whether there is
+    /// such a piece.
     #[inline(always)]
     pub fn holds(&mut self, next: u32) -> bool {
         self.find(|place| below(next.wrapping_sub(place.first), published(place)))
@@ -302,17 +310,17 @@ impl Stash {
     /// Records that TCP has accepted the client's data up to the sequence number `up_to`. Must be called before the
     /// pieces are read.
     #[inline(always)]
-    pub fn tcp_has_taken(&mut self, up_to: u32) {
-        set(&mut self.taken, up_to);
+    pub fn set_tcp_accepted(&mut self, up_to: u32) {
+        set(&mut self.tcp_accepted, up_to);
     }
 
-    /// Returns true if bytes from `next` on are missing and will not arrive: TCP had accepted these bytes when its
-    /// progress was read, and the kernel does not pass accepted bytes to the programs again. All other bytes that TCP
-    /// had accepted have been read, are stored, or are just being copied by the CPU that received them first.
+    /// Returns true if bytes from `next` on are missing and will not arrive. TCP had accepted these bytes when its
+    /// progress was read, and the kernel does not pass accepted bytes to the programs again. If the bytes are neither
+    /// read nor stored, and no CPU is just copying them, the programs never saw them.
     #[inline(always)]
     pub fn misses(&mut self, next: u32) -> bool {
-        // A FIN takes one sequence number, too, so a distance of 1 is no gap.
-        forget(&self.taken).wrapping_sub(next) as i32 > 1
+        // A FIN takes one sequence number, too. So if TCP has accepted one number more, no byte is missing.
+        widen(&self.tcp_accepted).wrapping_sub(next) as i32 > 1
             && !self.find(|place| below(next.wrapping_sub(place.first), place.length & !CLAIMED))
     }
 
@@ -323,9 +331,9 @@ impl Stash {
     }
 }
 
-/// Returns a piece's length, or 0 while the piece is still being copied.
+/// Returns the length of a stored piece, or 0 while a CPU is still copying the piece to the buffer.
 #[inline(always)]
-fn published(place: Place) -> u32 {
+fn published(place: PiecePlace) -> u32 {
     let claimed = opaque(u64::from(place.length >> 31));
     place.length & claimed.wrapping_sub(1) as u32
 }
@@ -349,7 +357,7 @@ fn opaque(number: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let mut number = number;
-        // SAFETY: the instruction changes nothing.
+        // SAFETY: the instruction copies a register to itself.
         unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
         number
     }
@@ -361,19 +369,19 @@ fn opaque(number: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn put(stash: &mut Stash, first: u32, length: u32) {
-        let claim = stash.claim(first, length);
-        assert!(!claim.is_full() && claim.there() == 0);
-        stash.settle(claim.index(), Place { first, length });
+    fn put(buffer: &mut OutOfOrderBuffer, first: u32, length: u32) {
+        let claim = buffer.claim(first, length);
+        assert!(!claim.is_full() && claim.stored_length() == 0);
+        buffer.set_place(claim.index(), PiecePlace { first, length });
     }
 
     #[test]
     fn finds_what_holds_a_byte_and_what_has_been_read() {
-        let mut stash = Stash::EMPTY;
-        assert!(stash.is_empty());
+        let mut buffer = OutOfOrderBuffer::EMPTY;
+        assert!(buffer.is_empty());
         let near_the_end = u32::MAX - 10;
-        put(&mut stash, near_the_end, 20);
-        assert!(!stash.is_empty());
+        put(&mut buffer, near_the_end, 20);
+        assert!(!buffer.is_empty());
         for (next, holds, read) in [
             (near_the_end.wrapping_sub(1), false, false),
             (near_the_end, true, false),
@@ -382,7 +390,7 @@ mod tests {
             (1000, false, true),
         ] {
             assert_eq!(
-                (stash.holds(next), stash.has_read(next)),
+                (buffer.holds(next), buffer.has_read(next)),
                 (holds, read),
                 "{next}"
             );
@@ -391,27 +399,27 @@ mod tests {
 
     #[test]
     fn what_is_claimed_is_taken_but_not_there_to_read() {
-        let mut stash = Stash::EMPTY;
-        let claim = stash.claim(100, 50);
-        assert!(!stash.holds(100) && !stash.has_read(1000) && !stash.is_empty());
-        assert_eq!(stash.claim(100, 70).there(), 50);
-        assert!(!stash.claim_at(claim.index(), 200, 50));
-        stash.settle(claim.index(), Place::FREE);
-        assert!(stash.is_empty());
-        assert!(stash.claim_at(claim.index(), 200, 50));
-        assert!(!stash.holds(200) && !stash.is_empty());
+        let mut buffer = OutOfOrderBuffer::EMPTY;
+        let claim = buffer.claim(100, 50);
+        assert!(!buffer.holds(100) && !buffer.has_read(1000) && !buffer.is_empty());
+        assert_eq!(buffer.claim(100, 70).stored_length(), 50);
+        assert!(!buffer.claim_at(claim.index(), 200, 50));
+        buffer.set_place(claim.index(), PiecePlace::FREE);
+        assert!(buffer.is_empty());
+        assert!(buffer.claim_at(claim.index(), 200, 50));
+        assert!(!buffer.holds(200) && !buffer.is_empty());
     }
 
     #[test]
     fn what_tcp_has_taken_and_nobody_has_is_missing() {
-        let mut stash = Stash::EMPTY;
+        let mut buffer = OutOfOrderBuffer::EMPTY;
         let near_the_end = u32::MAX - 10;
-        put(&mut stash, 500, 20);
-        let copying = stash.claim(near_the_end, 20);
+        put(&mut buffer, 500, 20);
+        let copying = buffer.claim(near_the_end, 20);
         for (next, taken, missing) in [
             (100, 100, false),
-            // No byte is missing: the accepted sequence number is from before the last bytes were read (50), or
-            // includes a FIN (101).
+            // No byte is missing: TCP's progress was read before the last bytes were read (50), or includes a FIN
+            // (101).
             (100, 50, false),
             (100, 101, false),
             (100, 102, true),
@@ -423,32 +431,32 @@ mod tests {
             (9, 20, true),
             (near_the_end.wrapping_sub(1), 20, true),
         ] {
-            stash.tcp_has_taken(taken);
-            assert_eq!(stash.misses(next), missing, "{next} {taken}");
+            buffer.set_tcp_accepted(taken);
+            assert_eq!(buffer.misses(next), missing, "{next} {taken}");
         }
-        stash.tcp_has_taken(9);
-        stash.settle(copying.index(), Place::FREE);
-        assert!(stash.misses(near_the_end));
+        buffer.set_tcp_accepted(9);
+        buffer.set_place(copying.index(), PiecePlace::FREE);
+        assert!(buffer.misses(near_the_end));
     }
 
     #[test]
     fn t7_no_pod_can_take_all() {
         for hostile in [1, 2, 10, 100] {
-            // Each pod takes as many pieces as it can get.
-            let kept = &mut [0u64; 100][..hostile];
+            // Each pod takes one more piece in turn, until no pod may have more.
+            let pieces = &mut [0u64; 100][..hostile];
             loop {
-                let before: u64 = kept.iter().sum();
+                let before: u64 = pieces.iter().sum();
                 for pod in 0..hostile {
-                    let all = kept.iter().sum();
-                    if share_has_room(kept[pod], all) {
-                        kept[pod] += 1;
+                    let all = pieces.iter().sum();
+                    if share_has_room(pieces[pod], all) {
+                        pieces[pod] += 1;
                     }
                 }
-                if kept.iter().sum::<u64>() == before {
+                if pieces.iter().sum::<u64>() == before {
                     break;
                 }
             }
-            let all: u64 = kept.iter().sum();
+            let all: u64 = pieces.iter().sum();
             let free = u64::from(MAX_PIECES) - all;
             assert!(
                 free >= u64::from(MAX_PIECES) / (hostile as u64 + 2),
@@ -462,21 +470,21 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many() {
-        let mut stash = Stash::EMPTY;
+        let mut buffer = OutOfOrderBuffer::EMPTY;
         for piece in 0..PIECES as u32 {
-            put(&mut stash, piece * 10, 10);
+            put(&mut buffer, piece * 10, 10);
         }
-        assert!(stash.claim(u32::MAX, 1).is_full());
-        assert_eq!(stash.claim(10, 30).there(), 10);
-        assert!(stash.has_read(10));
+        assert!(buffer.claim(u32::MAX, 1).is_full());
+        assert_eq!(buffer.claim(10, 30).stored_length(), 10);
+        assert!(buffer.has_read(10));
         assert_eq!(
-            stash.found(),
-            Place {
+            buffer.found(),
+            PiecePlace {
                 first: 0,
                 length: 10
             }
         );
-        stash.free_found();
-        assert!(!stash.claim(u32::MAX, 1).is_full());
+        buffer.free_found();
+        assert!(!buffer.claim(u32::MAX, 1).is_full());
     }
 }

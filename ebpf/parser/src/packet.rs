@@ -20,8 +20,8 @@ pub trait Packet {
     fn has_exclusions(&self) -> bool;
 }
 
-/// Gauges of the protocols of requests in flight. HTTP/1 has no gauge: its requests are those requests in flight that
-/// no gauge contains.
+/// Gauges of the requests in flight, one for each protocol. HTTP/1 has no gauge: its requests in flight are those that
+/// are in no gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
     /// A stream of HTTP/2.
@@ -32,15 +32,15 @@ pub enum Gauge {
     Opaque,
 }
 
-/// Counts starts and ends.
+/// Counts the starts and ends of requests.
 pub trait Meter {
     /// Returns the time: `CLOCK_MONOTONIC` in nanoseconds.
     fn now(&self) -> u64;
-    /// Counts `count` starts at the time `now`, ns.
+    /// Counts that `count` requests start at the time `now`, ns.
     fn start(&mut self, count: u64, now: u64);
-    /// Counts `count` ends at the time `now`, ns. `way` is one of [`ebb_abi::ended`].
+    /// Counts that `count` requests end at the time `now`, ns. `way` is one of [`ebb_abi::ended`].
     fn end(&mut self, way: usize, count: u64, now: u64);
-    /// Counts one end in a bucket of [`ebb_abi::latency`].
+    /// Counts the duration of one ended request in a bucket of [`ebb_abi::latency`].
     fn latency(&mut self, bucket: usize);
     /// Adds `by` to a gauge, wrapping: a negative number is given as its two's complement.
     fn gauge(&mut self, gauge: Gauge, by: u64);
@@ -49,7 +49,7 @@ pub trait Meter {
     /// Adds to a field of a connection that other CPUs change, too. The addition is a full barrier. If two CPUs each
     /// write, pass this barrier, and then read the field that the other CPU has written, at least one of them sees the
     /// other's write.
-    fn add(&self, cell: *mut u32, by: u32);
+    fn add(&self, field: *mut u32, by: u32);
     /// Runs `change` while no other CPU changes the data that `lock` guards.
     ///
     /// `change` must be short, and call no function: in the kernel it runs under a `bpf_spin_lock`, which forbids

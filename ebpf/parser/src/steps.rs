@@ -1,20 +1,22 @@
 //! Maximum numbers of steps that the programs take in one run. The verifier limits these numbers, because it follows
 //! each step.
 
-/// Maximum number of steps through a packet, on HTTP/1: lines, or parts of a body. Few packets need ten steps.
+/// Maximum number of steps through an HTTP/1 packet. One step reads a line, or skips a part of a body. Few packets need
+/// ten steps.
 pub const HTTP1: usize = 8;
 
-/// Maximum number of steps through a packet, on HTTP/2: frame heads, fields, or parts of a payload.
+/// Maximum number of steps through an HTTP/2 packet. One step reads the head of a frame or a field, or skips a part of
+/// a payload.
 pub const HTTP2: usize = 16;
 
-/// Maximum number of steps through a packet, with `bpf_loop`: one for each byte, and some to spare.
+/// Maximum number of steps through a packet on a kernel with `bpf_loop`: one for each byte, and some to spare.
 pub const LONG: u32 = 1 << 17;
 
-/// Maximum number of steps through a piece of the out-of-order buffer, without `bpf_loop`.
+/// Maximum number of steps through a piece of the out-of-order buffer on a kernel without `bpf_loop`.
 pub const PIECE: usize = 8;
 
 /// Maximum number of steps through a piece of the out-of-order buffer in each iteration of `bpf_loop`. Each iteration
-/// searches for the piece once.
+/// first searches for the piece.
 pub const PIECE_IN_A_LOOP: usize = 2;
 
 /// Number of steps through a typical head: its first line, four fields that matter, and its end.

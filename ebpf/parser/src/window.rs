@@ -12,25 +12,26 @@ pub const CARRY: u32 = 56;
 /// the length.
 pub const LOAD: u32 = 256;
 
-/// Number of bytes of a window. It is a power of two, so that a mask bounds an index: a mask gives the verifier no
-/// second path.
+/// Number of bytes of a window. It is a power of two, so that a mask can bound an index. With a comparison, the
+/// verifier would follow two paths.
 pub const SIZE: usize = 512;
 const _: () = assert!((CARRY + LOAD) as usize <= SIZE);
 
 /// Number of bytes that are searched for the end of a line in one iteration.
 const BLOCK: u32 = 32;
 
-/// Number of words of a window, plus one block, so that a block can be read from every position.
+/// Number of words of a window. One more block follows the [`SIZE`] bytes, so that a whole block can be read from every
+/// position.
 pub const WORDS: usize = SIZE / 8 + BLOCK as usize / 8;
 
 /// Maximum number of iterations of one search. Each iteration skips a block or reaches the end of a line. A full window
 /// with lines of typical length takes fewer iterations; otherwise the next step searches the rest.
 const LOOKS: usize = 15;
 
-/// Stands for the end of a line that the search has not reached.
+/// Value of `line_end` if the search has not reached the end of the line.
 const NOT_SEEN: u32 = u32::MAX;
 
-/// Stands for the end of a line that is not in the window.
+/// Value of `line_end` if the end of the line is not in the window.
 const NOT_THERE: u32 = u32::MAX - 1;
 
 /// Result of the search for a line.
@@ -61,10 +62,11 @@ pub struct Window {
     line_end: u32,
     /// Set of the first bytes of the lines that the caller wants to read; all other lines are skipped (see
     /// `http1::fields`).
-    pub(crate) wanted: u32,
-    /// Index after the words that have been searched for the end of a line.
+    pub(crate) line_filter: u32,
+    /// Index after the words of `words` that have been searched for the end of a line.
     searched: u32,
-    /// The bytes. The field is public only for the load in the kernel; other code uses the methods.
+    /// The bytes. The field is public only so that the kernel program can load bytes into it; other code uses the
+    /// methods.
     pub words: [u64; WORDS],
 }
 
@@ -74,10 +76,10 @@ pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
 /// The high bit of each byte.
 pub(crate) const HIGH: u64 = ONES << 7;
 
-/// The bits of each byte except its high bit.
+/// All bits of each byte except its high bit.
 pub(crate) const LOW: u64 = !HIGH;
 
-/// The character code after that of the newline, in each byte.
+/// The character code 0x0b, which follows that of the newline, in each byte.
 const BEHIND_NEWLINE: u64 = ONES * (b'\n' as u64 + 1);
 
 impl Window {
@@ -87,7 +89,7 @@ impl Window {
         end: 0,
         line_start: 0,
         line_end: 0,
-        wanted: 0,
+        line_filter: 0,
         searched: 0,
         words: [0; WORDS],
     };
@@ -114,9 +116,9 @@ impl Window {
         unsafe { load::<0>(self.words.as_ptr().cast::<u8>().add(at)) }
     }
 
-    /// Searches for newlines from `at` on, up to the first word that has one, or to the end of a block. Returns the
-    /// newlines of the last searched word as the high bits of their bytes. Sets `searched` to the index after that
-    /// word.
+    /// Searches for newlines in the words from `at` on. Stops after the first word that has a newline, or at the end of
+    /// a block of [`BLOCK`] bytes. Returns the newlines of the last searched word as the high bits of their bytes. Sets
+    /// `searched` to the index after that word.
     #[inline(always)]
     fn newlines(&mut self, at: u32) -> u64 {
         const { assert!(SIZE + BLOCK as usize <= WORDS * 8 && BLOCK == 32) };
@@ -135,8 +137,8 @@ impl Window {
         let mut searched = at;
         for word in words {
             searched += 8;
-            // For words of printable ASCII characters, which are the most frequent ones, this test alone shows that
-            // there is no newline.
+            // Most words have only printable ASCII characters. For these words, this first test is enough to show that
+            // they have no newline.
             if word.wrapping_sub(BEHIND_NEWLINE) & HIGH != 0 {
                 newlines = equal_bytes(word, b'\n');
                 if newlines != 0 {
@@ -156,34 +158,34 @@ impl Window {
         unsafe { *self.words.as_ptr().cast::<u8>().add(at) }
     }
 
-    /// Finds the next line whose beginning is of interest, and skips the lines before it. [`Self::line`] returns the
-    /// position of the found line.
+    /// Finds the next line for whose beginning `of_interest` returns `true`, and skips the lines before it.
+    /// [`Self::line`] returns the position of the found line. `of_interest` gets the window and the position at which a
+    /// line begins.
     ///
-    /// Most lines of a head are of no interest. It costs least to skip them in this loop. `of_interest` gets the window
-    /// and the position at which a line begins.
+    /// The caller needs only few lines of a head. It costs least to skip the other lines in this loop.
     #[inline(always)]
     pub fn read_line(&mut self, of_interest: impl Fn(&Self, u32) -> bool) -> Search {
         self.line_start = self.start;
         self.line_end = NOT_SEEN;
         self.searched = self.start;
         for _ in 0..LOOKS {
-            let at = forget(&self.searched);
+            let at = widen(&self.searched);
             if at >= self.end {
                 self.line_end = NOT_THERE;
                 break;
             }
-            // Words are searched one after the other, wherever lines end in them: the processor can work on the next
-            // word while it checks a line.
+            // The search goes from one word to the next, even if a line ends in the middle of a word. So the processor
+            // can work on the next word while it checks a line.
             let newlines = self.newlines(at);
             if newlines == 0 {
                 continue;
             }
-            let newline = forget(&self.searched).wrapping_sub(8) + lowest_byte(newlines);
+            let newline = widen(&self.searched).wrapping_sub(8) + lowest_byte(newlines);
             if newline >= self.end {
                 self.line_end = NOT_THERE;
                 break;
             }
-            if of_interest(self, forget(&self.line_start)) {
+            if of_interest(self, widen(&self.line_start)) {
                 self.line_end = newline;
                 self.start = newline + 1;
                 break;
@@ -194,14 +196,14 @@ impl Window {
                 self.searched = newline + 1;
             }
         }
-        match forget(&self.line_end) {
+        match widen(&self.line_end) {
             // If the end of a line has not been found, the whole line remains unread.
             NOT_SEEN => {
-                self.start = forget(&self.line_start);
+                self.start = widen(&self.line_start);
                 Search::Unfinished
             }
             NOT_THERE => {
-                self.start = forget(&self.line_start);
+                self.start = widen(&self.line_start);
                 Search::Nothing
             }
             _ => Search::Found,
@@ -219,7 +221,7 @@ impl Window {
     /// Returns the start and the end of the current line, without its newline.
     #[inline(always)]
     pub fn line(&self) -> (u32, u32) {
-        (forget(&self.line_start), forget(&self.line_end))
+        (widen(&self.line_start), widen(&self.line_end))
     }
 
     /// Moves the unread bytes, at most [`CARRY`] of them, to the front of the window.
@@ -261,25 +263,25 @@ unsafe fn load<const OFFSET: usize>(from: *const u8) -> u64 {
     }
 }
 
-/// Reads a number from memory, and so widens it: neither the compiler nor the verifier knows how the number was
-/// computed.
+/// Reads a number from memory, and so widens its range: neither the compiler nor the verifier knows how the number was
+/// computed, or its bounds.
 #[inline(always)]
-pub fn forget(number: &u32) -> u32 {
+pub fn widen(number: &u32) -> u32 {
     // SAFETY: a reference is valid for reads.
     unsafe { core::ptr::from_ref(number).read_volatile() }
 }
 
 /// Writes a number that other CPUs read.
 #[inline(always)]
-pub(crate) fn set(cell: &mut u32, value: u32) {
+pub(crate) fn set(field: &mut u32, value: u32) {
     // SAFETY: a reference is valid for writes.
-    unsafe { core::ptr::from_mut(cell).write_volatile(value) };
+    unsafe { core::ptr::from_mut(field).write_volatile(value) };
 }
 
 /// Orders writes: everything written before this call is in memory before anything written after it.
 #[inline(always)]
 pub(crate) fn in_order() {
-    // On x86, the order of the compiler's instructions is enough.
+    // On x86, the processor does not reorder writes, so it is enough that the compiler does not reorder them.
     #[cfg(target_arch = "bpf")]
     // SAFETY: the assembly has no instruction.
     unsafe {
@@ -297,13 +299,13 @@ pub(crate) fn equal_bytes(word: u64, byte: u8) -> u64 {
 /// Returns the index of the lowest byte whose high bit is set. `high_bits` must not be 0.
 #[inline(always)]
 pub(crate) fn lowest_byte(high_bits: u64) -> u32 {
-    // The lowest set bit is bit 8k+7. In `below`, all bits under it are 1: k+1 bytes have their bit 0 set, and the
-    // product sums them.
+    // The lowest set bit is bit 8k+7. In `below`, all bits under it are 1, so bit 0 is set in k+1 bytes. The
+    // multiplication adds these bits up.
     let below = high_bits.wrapping_sub(1) & !high_bits;
     (((below & ONES).wrapping_mul(ONES) >> 56) as u32).wrapping_sub(1)
 }
 
-/// Returns eight bytes of text as a word.
+/// Returns eight bytes of text as one 64-bit word.
 #[inline(always)]
 pub const fn text(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
@@ -319,7 +321,7 @@ mod tests {
     use std::vec::Vec;
 
     impl Window {
-        /// Returns a window with these bytes. The bytes from `start` on are unread.
+        /// Returns a window that holds `bytes`. The bytes from `start` on are unread.
         pub(crate) fn holding(start: u32, bytes: &[u8]) -> Self {
             let mut window = Self {
                 start,
@@ -337,9 +339,9 @@ mod tests {
 
     #[test]
     fn newline_agrees_with_a_byte_search() {
-        // The text has the difficult cases. For 0x0b after 0x0a, the usual search with a borrow finds a newline too
-        // many. In a word with control characters, or with bytes outside ASCII, the first test of `newlines` alone does
-        // not show that there is no newline.
+        // The text has the difficult cases. One is 0x0b after 0x0a: the usual search, which subtracts with a borrow,
+        // takes 0x0b for another newline. Others are words with control characters, or with bytes outside ASCII: the
+        // first test of `newlines` alone does not show that they have no newline.
         let text: Vec<u8> =
             b"ab\n\x0b\x8a\n0123456789\n\n\x0b\xff\x0a\x00\x09caf\xc3\xa9 without one\x8a\x0b\r\n"
                 .iter()

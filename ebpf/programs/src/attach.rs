@@ -4,8 +4,10 @@
 //! on. If no request can be recognised in the data that arrives, the connection becomes opaque. A connection is counted
 //! only if the pod is its server, not its client. If the rules name ports, the connection's local port must be one of
 //! them. If the rules name none, a socket must listen on the connection's local address, and the other end must not be
-//! in the same cgroup. The kernel does not call the program `connections` when such a connection closes: this call has
-//! to be requested when a connection opens. The program `socket_release` sees such a connection close (Linux 5.9).
+//! in the same cgroup.
+//!
+//! The kernel calls the program `connections` at the close of a connection only if this call was requested when the
+//! connection opened. So the close of these connections is counted by the program `socket_release` (Linux 5.9).
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -49,7 +51,7 @@ pub fn mid_stream(context: &SkBuffContext) {
     };
     let known = match connection(header.socket) {
         Some(connection) => Some(connection),
-        None => take_in(context, &header),
+        None => create_connection(context, &header),
     };
     let Some(connection) = known else {
         return;
@@ -59,16 +61,16 @@ pub fn mid_stream(context: &SkBuffContext) {
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    if !serialisation::take(context, connection, &mut pod) {
+    if !serialisation::acquire(context, connection, &mut pod) {
         return;
     }
-    if connection.is(state::JOINING) {
+    if connection.is(state::ATTACHING) {
         look(context, &header, connection, &mut pod);
     }
-    if !connection.is(state::JOINING) {
+    if !connection.is(state::ATTACHING) {
         go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
     }
-    serialisation::give_up(context, connection, &pod);
+    serialisation::release(context, connection, &pod);
 }
 
 /// Reads the first bytes of a packet on a connection that is being attached mid-stream. If they begin a request, the
@@ -117,20 +119,21 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
             true
         }
     };
-    connection.join(segment.first, sent);
+    connection.attach_at(segment.first, sent);
     if is_opaque {
-        connection.become_opaque(pod, event::NOT_JOINED);
+        connection.become_opaque(pod, event::ATTACH_FAILED);
     }
 }
 
 /// Creates the connection of a packet. Returns `None` if the connection is not to be counted.
 #[inline(always)]
-fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
+fn create_connection(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     let socket = header.socket;
     if is_not_counted(socket) {
         return None;
     }
-    // A cgroup without a slot is being attached or detached: a later packet may find its slot.
+    // A cgroup that is just being attached or detached has no slot. A later packet may find its slot, so the socket is
+    // not marked as not counted.
     let slot = slot(context, header)?;
     if slot == NO_SLOT {
         do_not_count(socket);
@@ -145,7 +148,7 @@ fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
     let sent = unsafe { (*tcp).snd_nxt };
     let mut pod = Pod::of(slot)?;
     let Some(connection) = make_connection(socket) else {
-        pod.note(event::NO_STORAGE);
+        pod.note(event::NO_MEMORY);
         return None;
     };
     // SAFETY: socket storage is valid while the program runs.
@@ -155,7 +158,7 @@ fn take_in(context: &SkBuffContext, header: &Header) -> Option<*mut Conn> {
         // Another CPU may have begun to count this connection first.
         let first = !own.is_open();
         if first {
-            own.open_late(slot, sent);
+            own.open_mid_stream(slot, sent);
         }
         first
     });
@@ -220,8 +223,8 @@ fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bo
     })
 }
 
-/// Looks up the socket with the addresses and ports in `ends`. Returns the result of `ask` for this socket, or `false`
-/// if there is no such socket.
+/// Looks up the socket with the addresses and ports in `ends`, and calls `ask` with this socket. Returns the result of
+/// `ask`, or `false` if there is no such socket.
 #[inline(always)]
 fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> bool) -> bool {
     const IPV4_MAPPED: u32 = u32::to_be(0xffff);

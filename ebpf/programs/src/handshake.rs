@@ -1,18 +1,18 @@
-//! Data that arrives with a packet of the handshake, before its connection is established.
+//! Data that arrives with a packet of the handshake, before its connection is established (early data).
 //!
-//! Data arrives before its connection is established in four cases: the client's last packet of the handshake was lost;
-//! the accept queue was full when that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client
-//! uses TCP Fast Open (RFC 7413), whose first packet carries data. For a packet with early data, the kernel runs the
-//! programs only on the listening socket (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>).
-//! So the programs store its data. A moment later, on the same CPU, the kernel establishes the connection, and the
-//! programs read the stored data as if it arrived at that moment (see [`drain`]). If the kernel never establishes the
-//! connection, the data is never read, and nothing is counted. If packets with early data arrive on two CPUs, one
-//! packet establishes the connection, and the kernel runs the programs for the other packet once more, on the new
-//! socket. So the pieces that each CPU stores have separate keys.
+//! Early data arrives in four cases: the client's last packet of the handshake was lost; the accept queue was full when
+//! that packet arrived; the listener uses `TCP_DEFER_ACCEPT` (then always); the client uses TCP Fast Open (RFC 7413),
+//! whose first packet carries data. For a packet with early data, the kernel runs the programs only on the listening
+//! socket (<https://elixir.bootlin.com/linux/v6.12/source/net/ipv4/tcp_ipv4.c#L2254>). So the programs store its data.
+//! A moment later, on the same CPU, the kernel establishes the connection, and the programs read the stored data as if
+//! it arrived at that moment (see [`drain`]). If the kernel never establishes the connection, the data is never read,
+//! and nothing is counted. If packets with early data arrive on two CPUs, only one of them establishes the connection.
+//! For the other packet, the kernel then runs the programs again, on the new socket. So the pieces that each CPU stores
+//! have separate keys.
 //!
 //! While the kernel establishes the connection, more data can arrive on other CPUs. At that moment the kernel finds the
-//! new socket, but the program `connections` has not run for it yet. So the programs store this data, too. The kernel
-//! runs the programs only once for each of these packets, and there can be several.
+//! new socket, but the program `connections` has not run for it yet. The kernel does not run the programs for these
+//! packets again, so the programs store this data, too. There can be several such packets.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -26,20 +26,25 @@ use ebb_parser::{
     direction::Side,
     ends::Ends,
     out_of_order::{
-        ADOPTED_PIECES, EARLY_PIECES, EARLY_REACH, EarlyKey, MEANWHILE, PIECE, PIECE_WORDS, Place,
+        ADOPTED_PIECES, HANDSHAKE_PACKET_PIECES, HandshakePieceKey, MAX_HANDSHAKE_DISTANCE,
+        NEW_SOCKET, PIECE, PIECE_WORDS, PiecePlace,
     },
     packet::Meter as _,
 };
 
 use crate::{
-    maps::{EARLY, EEXIST, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, make_stash},
+    maps::{
+        EARLY, EEXIST, NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2,
+        make_out_of_order_buffer,
+    },
     meter::{Pod, add},
     out_of_order::{self, Share, Work},
     segment::{Header, ends},
     serialisation, sockets,
 };
 
-/// Index of the word in which a piece holds its sequence number and length. The parsers read no data from this word.
+/// Index of the word of a piece that holds the piece's sequence number and length. The parsers read no data from this
+/// word.
 const ABOUT: usize = PIECE_WORDS - 1;
 
 /// Stores the data of a packet whose connection is not established yet.
@@ -53,15 +58,15 @@ pub fn store_packet(context: &SkBuffContext) {
     };
     // SAFETY: every socket has this field.
     if unsafe { (*header.socket).state } == BPF_TCP_LISTEN {
-        store(context, &header, first_of(ends), BPF_ANY);
+        store(context, &header, listener_key(ends), BPF_ANY);
         return;
     }
-    store(context, &header, meanwhile(ends), BPF_NOEXIST);
-    // If the connection has been established since this program began, `handshake_read` may have run before this data
-    // was stored. So this program continues with reading the packet. The stored data remains in the map, because
-    // `handshake_read` may be reading it.
+    store(context, &header, new_socket_key(ends), BPF_NOEXIST);
+    // The connection may have been established since this program began. Then `handshake_read` may have run before this
+    // program stored the data. So this program continues with reading the packet. The stored data remains in the map,
+    // because `handshake_read` may be reading it.
     if connection(header.socket).is_some() {
-        serialisation::set_put_aside(context, 0);
+        serialisation::set_stored_bytes(context, 0);
         go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
     }
 }
@@ -69,8 +74,8 @@ pub fn store_packet(context: &SkBuffContext) {
 /// Returns the key in the map `EARLY` of the first piece of a packet that arrives at the listening socket on this CPU.
 /// Data is stored in pieces of at most [`PIECE`] bytes.
 #[inline(always)]
-pub fn first_of(ends: Ends) -> EarlyKey {
-    EarlyKey {
+pub fn listener_key(ends: Ends) -> HandshakePieceKey {
+    HandshakePieceKey {
         ends,
         // SAFETY: the helper takes no arguments.
         from: unsafe { bpf_get_smp_processor_id() },
@@ -78,25 +83,25 @@ pub fn first_of(ends: Ends) -> EarlyKey {
     }
 }
 
-/// Returns the key in the map `EARLY` of the first piece of data that arrives on another CPU while the kernel
+/// Returns the key in the map `EARLY` of the first piece of a packet that arrives at the new socket, while another CPU
 /// establishes the connection. Data is stored in pieces of at most [`PIECE`] bytes.
 #[inline(always)]
-pub fn meanwhile(ends: Ends) -> EarlyKey {
-    EarlyKey {
+pub fn new_socket_key(ends: Ends) -> HandshakePieceKey {
+    HandshakePieceKey {
         ends,
-        from: MEANWHILE,
+        from: NEW_SOCKET,
         index: 0,
     }
 }
 
-/// Stores a packet in pieces, with keys from `key` on. With `BPF_NOEXIST` in `flags`, keys that are in the map already
-/// are skipped.
+/// Stores a packet in the map `EARLY`, in pieces. The keys of the pieces are `key` with the indexes from 0 on. If
+/// `flags` is `BPF_NOEXIST`, indexes that are in the map already are skipped.
 #[inline(always)]
-fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32) {
-    for index in 0..EARLY_PIECES {
+fn store(context: &SkBuffContext, header: &Header, mut key: HandshakePieceKey, flags: u32) {
+    for index in 0..HANDSHAKE_PACKET_PIECES {
         // The number of stored bytes is read from the control block, so that the verifier does not know its value.
-        // Otherwise the verifier would follow one path for each number of keys that are skipped.
-        let done = serialisation::put_aside(context);
+        // Otherwise the verifier would follow one path for each number of skipped indexes.
+        let done = serialisation::stored_bytes(context);
         if done >= header.segment.length {
             break;
         }
@@ -124,17 +129,18 @@ fn store(context: &SkBuffContext, header: &Header, mut key: EarlyKey, flags: u32
         }
         let first = header.segment.first_byte().wrapping_add(done);
         // The word with the sequence number and the length is written last, because another CPU may be reading the
-        // piece. The word was 0, so an atomic add can write it. The add is also the barrier between this write and the
-        // check whether the connection exists.
-        // SAFETY: the pointer is to a value of the map.
+        // piece. The word was 0, so adding the value writes it. The atomic add is also a memory barrier: the word is
+        // written before the program checks whether the connection exists. SAFETY: the pointer is to a value of the
+        // map.
         let about = unsafe { &raw mut (*piece)[ABOUT] };
         add(about, u64::from(first) << 32 | u64::from(length));
-        serialisation::set_put_aside(context, done + PIECE as u32);
+        serialisation::set_stored_bytes(context, done + PIECE as u32);
     }
 }
 
 /// Moves the data that arrived before the connection was established to the out-of-order buffer of the new connection.
-/// Then `http1` reads the data. If the connection has changed to HTTP/2, `then` reads the rest.
+/// Then calls `http1`, which reads the data. If the connection has changed to HTTP/2, calls `then`, which reads the
+/// rest.
 #[inline(always)]
 pub fn drain(
     context: &SockOpsContext,
@@ -147,37 +153,40 @@ pub fn drain(
     let Some(connection) = connection(socket) else {
         return;
     };
-    let Some(stash_of) = make_stash(socket) else {
+    let Some(buffer_pointer) = make_out_of_order_buffer(socket) else {
         return;
     };
     // SAFETY: socket storage is valid while the program runs.
-    let (slot, own, kept) = unsafe { ((*connection).slot, &mut *connection, &mut *stash_of) };
+    let (slot, own, buffer) =
+        unsafe { ((*connection).slot, &mut *connection, &mut *buffer_pointer) };
     // SAFETY: the pointer is the program's context.
-    kept.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+    buffer.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
     };
     let Some(share) = Share::of(&pod) else {
         return;
     };
-    let mut key = first_of(sockets::ends(context));
-    kept.adopt_from(key.from);
+    let mut key = listener_key(sockets::ends(context));
+    buffer.adopt_from(key.from);
     for index in 0..ADOPTED_PIECES {
-        kept.next_early(&mut key);
+        buffer.next_handshake_key(&mut key);
         let Some(piece) = EARLY.get_ptr(key) else {
-            if key.from == MEANWHILE {
+            if key.from == NEW_SOCKET {
                 break;
             }
-            kept.adopt_from(MEANWHILE);
+            buffer.adopt_from(NEW_SOCKET);
             continue;
         };
         // SAFETY: the pointer is to a value of the map.
         let about = unsafe { (&raw const (*piece)[ABOUT]).read_volatile() };
-        let place = Place {
+        let place = PiecePlace {
             first: (about >> 32) as u32,
             length: about as u32,
         };
-        if place.length == 0 || place.first.wrapping_sub(own.requests.next) >= EARLY_REACH {
+        if place.length == 0
+            || place.first.wrapping_sub(own.requests.next) >= MAX_HANDSHAKE_DISTANCE
+        {
             // If the length is 0, another CPU is still storing the piece: that CPU will see that the connection exists,
             // and read the packet itself. If the sequence number is too far ahead, the piece is left from an earlier
             // connection with the same addresses and ports. In both cases the piece is dropped.
@@ -185,14 +194,14 @@ pub fn drain(
             continue;
         }
         // At the same time, other CPUs may store later segments, or this same piece, in the out-of-order buffer. They
-        // claim free places from the last one down, while this program claims places from the first one up.
-        // SAFETY: the pointer is to a value of the map.
+        // claim the last free place. This program claims places from the first one on, so that they rarely claim the
+        // same place. SAFETY: the pointer is to a value of the map.
         let piece = unsafe { &*piece };
-        let lock = &raw mut kept.lock;
-        let claimed = pod.locked(lock, || kept.claim_at(index, place.first, place.length));
+        let lock = &raw mut buffer.lock;
+        let claimed = pod.locked(lock, || buffer.claim_at(index, place.first, place.length));
         if claimed {
             match PIECES_KEPT.insert(
-                out_of_order::key(kept, place.first),
+                out_of_order::key(buffer, place.first),
                 piece,
                 u64::from(BPF_NOEXIST),
             ) {
@@ -200,32 +209,31 @@ pub fn drain(
                 // pieces, and they are few.
                 Ok(()) => {
                     share.take();
-                    kept.settle(index, place);
+                    buffer.set_place(index, place);
                 }
-                Err(EEXIST) => kept.settle(index, Place::FREE),
+                Err(EEXIST) => buffer.set_place(index, PiecePlace::FREE),
                 Err(_) => {
-                    kept.settle(index, Place::FREE);
-                    own.lose(&mut pod, event::NO_ROOM);
+                    buffer.set_place(index, PiecePlace::FREE);
+                    own.lose(&mut pod, event::OUT_OF_ORDER_FULL);
                 }
             }
         } else {
-            own.lose(&mut pod, event::NO_ROOM);
+            own.lose(&mut pod, event::OUT_OF_ORDER_FULL);
         }
         let _ = EARLY.remove(key);
     }
-    kept.next_early(&mut key);
-    if key.index >= EARLY_PIECES || EARLY.get_ptr(key).is_some() {
-        // One run cannot move all pieces that have arrived to the out-of-order buffer, so the connection becomes
-        // opaque.
-        own.lose(&mut pod, event::NO_ROOM);
+    buffer.next_handshake_key(&mut key);
+    if key.index >= HANDSHAKE_PACKET_PIECES || EARLY.get_ptr(key).is_some() {
+        // More pieces have arrived than one run moves to the out-of-order buffer, so the connection becomes opaque.
+        own.lose(&mut pod, event::OUT_OF_ORDER_FULL);
     }
-    own.turn.put_aside();
-    if own.turn.enter(&pod) {
-        own.turn.look(&pod);
+    own.serialisation.record_buffered();
+    if own.serialisation.enter(&pod) {
+        own.serialisation.begin_reading(&pod);
         let mut work = Work {
             socket,
-            stash: stash_of,
-            turn: &raw mut own.turn,
+            buffer: buffer_pointer,
+            serialisation: &raw mut own.serialisation,
             connection,
             pod: pod.again(),
             rules,
@@ -236,15 +244,15 @@ pub fn drain(
         {
             then(&mut Work {
                 socket,
-                stash: stash_of,
-                turn: work.turn,
+                buffer: buffer_pointer,
+                serialisation: work.serialisation,
                 connection: http2,
                 pod: work.pod,
                 rules,
             });
         }
     }
-    // Segments that other CPUs have stored while this program ran are read with the next packet: this program cannot
-    // call the ingress programs.
-    own.turn.leave(&pod);
+    // This program cannot call the ingress programs. So if other CPUs have stored segments while this program ran, the
+    // segments are read with the next packet.
+    own.serialisation.leave(&pod);
 }

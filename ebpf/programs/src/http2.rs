@@ -5,23 +5,23 @@ use ebb_abi::{egress, event, ingress};
 use ebb_parser::{
     conn::Conn,
     direction::{Segment, Side, flag},
-    http2::{Http2, arrive, comes_early, leave, step},
+    http2::{Http2, arrive, is_out_of_order, leave, step},
     steps as budget,
 };
 
 use crate::{
     maps::{connection, go_on_in, http2, make_http2},
     meter::Pod,
-    segment::{Header, Ruled},
+    segment::{Header, SkbPacket},
     traffic::stop,
 };
 
-/// Counts the streams that a packet begins or ends, in a program that was reached by a tail call.
+/// Counts the streams that begin or end in a packet. For programs that are called by a tail call.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
     side: Side,
-    steps: impl Fn(Side, &mut Http2, &Ruled<'_>, &mut Pod, Segment) -> bool,
+    steps: impl Fn(Side, &mut Http2, &SkbPacket<'_>, &mut Pod, Segment) -> bool,
 ) {
     let Some(header) = Header::read(context) else {
         return;
@@ -37,8 +37,8 @@ pub fn run(
     packet(context, side, connection, &mut pod, header, steps);
 }
 
-/// Counts the streams that a packet begins or ends. `steps` parses the segment and returns whether more of the segment
-/// must be read.
+/// Counts the streams that begin or end in a packet. The function `steps` parses the segment, and returns whether more
+/// of the segment must be read.
 #[inline(always)]
 pub fn packet(
     context: &SkBuffContext,
@@ -46,7 +46,7 @@ pub fn packet(
     connection: &mut Conn,
     pod: &mut Pod,
     header: Header,
-    steps: impl Fn(Side, &mut Http2, &Ruled<'_>, &mut Pod, Segment) -> bool,
+    steps: impl Fn(Side, &mut Http2, &SkbPacket<'_>, &mut Pod, Segment) -> bool,
 ) {
     let Some(http2) = http2(header.socket) else {
         return stop(context, side, connection, pod);
@@ -59,7 +59,7 @@ pub fn packet(
             http2.follow(connection);
         }
     }
-    let packet = Ruled {
+    let packet = SkbPacket {
         context,
         slot: connection.slot,
     };
@@ -68,7 +68,7 @@ pub fn packet(
     if is_next {
         http2.way(side).begin_packet();
     }
-    if side == Side::Requests && !is_next && comes_early(side, http2, segment) {
+    if side == Side::Requests && !is_next && is_out_of_order(side, http2, segment) {
         go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
     }
     if is_next || arrive(side, http2, segment) {
@@ -82,7 +82,7 @@ pub fn packet(
             http2.way(side).direction.flags |= flag::UNREADABLE;
         }
         leave(side, http2, pod);
-        if side == Side::Requests && connection.turn.has_kept() {
+        if side == Side::Requests && connection.serialisation.has_buffered() {
             go_on_in(context, side, ingress::HTTP2_DRAIN_LOOP);
         }
     }
@@ -112,7 +112,7 @@ pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &P
 pub fn steps(
     side: Side,
     http2: &mut Http2,
-    packet: &Ruled<'_>,
+    packet: &SkbPacket<'_>,
     pod: &mut Pod,
     segment: Segment,
 ) -> bool {

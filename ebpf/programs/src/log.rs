@@ -38,17 +38,17 @@ pub fn packet(context: &SkBuffContext) {
             context,
             "slot {}: a connection is opaque: its data cannot be parsed ({} so far)", slot, count
         ),
-        event::NOT_JOINED => warn!(
+        event::ATTACH_FAILED => warn!(
             context,
             "slot {}: a connection attached mid-stream is opaque ({} so far)", slot, count
         ),
-        event::MISSED => warn!(
+        event::BYTES_MISSED => warn!(
             context,
             "slot {}: a connection is opaque: TCP accepted bytes that were not seen ({} so far)",
             slot,
             count
         ),
-        event::NO_SHARE => warn!(
+        event::OUT_OF_ORDER_SHARE_FULL => warn!(
             context,
             "slot {}: a connection is opaque: its pod has used up its share of the out-of-order buffer ({} so far)",
             slot,
@@ -66,7 +66,7 @@ pub fn packet(context: &SkBuffContext) {
 /// Logs that a connection is not counted because the kernel has no memory for it.
 #[inline(always)]
 pub fn socket(context: &SockOpsContext) {
-    if let Some(count) = due(event::NO_STORAGE) {
+    if let Some(count) = due(event::NO_MEMORY) {
         warn!(
             context,
             "a connection is not counted: no memory for it ({} so far)", count
@@ -77,14 +77,14 @@ pub fn socket(context: &SockOpsContext) {
 /// Returns the count of an event if a log line about it is due, or `None` if the last line is too recent.
 #[inline(always)]
 fn due(event: usize) -> Option<u64> {
-    let cell = EVENTS.get_ptr_mut(masked::<{ event::KINDS - 1 }>(event) as u32)?;
+    let entry = EVENTS.get_ptr_mut(masked::<{ event::KINDS - 1 }>(event) as u32)?;
     // SAFETY: the helper takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the pointer is to a value of the map. Two CPUs that log at the same time do no harm.
-    let cell = unsafe { &mut *cell };
-    if cell.said != 0 && now.wrapping_sub(cell.said) < PAUSE {
+    let entry = unsafe { &mut *entry };
+    if entry.logged_at != 0 && now.wrapping_sub(entry.logged_at) < PAUSE {
         return None;
     }
-    cell.said = now;
-    Some(cell.count)
+    entry.logged_at = now;
+    Some(entry.count)
 }

@@ -15,10 +15,10 @@ use ebb_parser::{
     steps,
 };
 
-use crate::{meter::Pod, segment::Ruled};
+use crate::{meter::Pod, segment::SkbPacket};
 
-/// The data that a step needs. It is on the stack of the program, so that the verifier knows which memory the callback
-/// gets.
+/// The data that the callback of `bpf_loop` needs. It is on the stack of the program, so that the verifier knows which
+/// memory the callback gets.
 struct Work<'a, T> {
     connection: *mut T,
     context: &'a SkBuffContext,
@@ -32,7 +32,7 @@ struct Work<'a, T> {
 pub fn http1(
     side: Side,
     connection: &mut Conn,
-    packet: &Ruled<'_>,
+    packet: &SkbPacket<'_>,
     pod: &mut Pod,
     segment: Segment,
 ) -> bool {
@@ -48,7 +48,7 @@ pub fn http1(
 pub fn http2(
     side: Side,
     http2: &mut Http2,
-    packet: &Ruled<'_>,
+    packet: &SkbPacket<'_>,
     pod: &mut Pod,
     segment: Segment,
 ) -> bool {
@@ -65,7 +65,7 @@ type Callback<T> = extern "C" fn(u64, *mut Work<'_, T>) -> i64;
 fn all<T>(
     callback: Callback<T>,
     connection: &mut T,
-    packet: &Ruled<'_>,
+    packet: &SkbPacket<'_>,
     pod: &mut Pod,
     segment: Segment,
 ) -> bool {
@@ -95,12 +95,11 @@ macro_rules! callback {
     ($name:ident, $connection:ty, $protocol:ident, $side:expr) => {
         #[inline(never)]
         extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
-            // SAFETY: the pointer comes from the function `all`, and is to a value on its stack, which outlives the
-            // loop.
+            // SAFETY: the function `all` has passed this pointer to a value on its stack, which outlives the loop.
             let work = unsafe { &mut *work };
             // SAFETY: the pointer is to socket storage, which is valid while the program runs.
             let connection = unsafe { &mut *work.connection };
-            let packet = Ruled {
+            let packet = SkbPacket {
                 context: work.context,
                 slot: work.slot,
             };

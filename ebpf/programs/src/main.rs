@@ -128,28 +128,30 @@ pub fn out_of_order_store(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the out-of-order buffer without `bpf_loop`: at most one piece a run. Called by `http1_ingress`.
+/// Reads the out-of-order buffer of an HTTP/1 connection without `bpf_loop`: each run reads at most one piece. Called
+/// by `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http1_drain(context: SkBuffContext) -> i32 {
     out_of_order::drain_http1(&context);
     1
 }
 
-/// Reads the out-of-order buffer in one run, on HTTP/1.
+/// Reads the out-of-order buffer of an HTTP/1 connection in one run, with `bpf_loop`.
 #[cgroup_skb(ingress)]
 pub fn http1_drain_loop(context: SkBuffContext) -> i32 {
     out_of_order::drain_all_http1(&context);
     1
 }
 
-/// Reads the out-of-order buffer in one run, on HTTP/2.
+/// Reads the out-of-order buffer of an HTTP/2 connection in one run, with `bpf_loop`.
 #[cgroup_skb(ingress)]
 pub fn http2_drain_loop(context: SkBuffContext) -> i32 {
     out_of_order::drain_all_http2(&context);
     1
 }
 
-/// Reads the out-of-order buffer without `bpf_loop`, on HTTP/2: at most one piece a run. Called by `http2_ingress`.
+/// Reads the out-of-order buffer of an HTTP/2 connection without `bpf_loop`: each run reads at most one piece. Called
+/// by `http2_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_drain(context: SkBuffContext) -> i32 {
     out_of_order::drain_http2(&context);

@@ -21,7 +21,9 @@ use ebb_parser::{
     direction::Side,
     ends::Ends,
     http2::Http2,
-    out_of_order::{EarlyKey, MAX_EARLY_PIECES, MAX_PIECES, Piece, PieceKey, Stash},
+    out_of_order::{
+        HandshakePieceKey, MAX_HANDSHAKE_PIECES, MAX_PIECES, OutOfOrderBuffer, Piece, PieceKey,
+    },
 };
 
 /// Error code of an insertion whose key is already in the map: `-EEXIST` of include/uapi/asm-generic/errno-base.h.
@@ -42,7 +44,7 @@ pub static RULES: Array<PodRules, { MAX_PODS as usize }> = Array::new();
 #[btf_map]
 pub static EXCLUSIONS: HashMap<Exclusion, u32, { MAX_EXCLUSIONS as usize }> = HashMap::new();
 
-/// The slot of the cgroup that `connections` is attached to.
+/// The pod slot of each cgroup to which `connections` is attached.
 #[btf_map]
 #[expect(deprecated, reason = "see the import")]
 pub static SLOT: CgroupStorage<u64> = CgroupStorage::new();
@@ -81,7 +83,8 @@ pub static SOCKETS: ProgramArray<{ sockets::PROGRAMS as usize }> = ProgramArray:
 
 /// Data that arrived before its connection was established: see `handshake`.
 #[btf_map]
-pub static EARLY: LruHashMap<EarlyKey, Piece, { MAX_EARLY_PIECES as usize }> = LruHashMap::new();
+pub static EARLY: LruHashMap<HandshakePieceKey, Piece, { MAX_HANDSHAKE_PIECES as usize }> =
+    LruHashMap::new();
 
 /// The counted connections.
 #[btf_map]
@@ -98,11 +101,11 @@ static NOT_COUNTED: SkStorage<u32> = SkStorage::new();
 
 /// The state of the out-of-order buffer of each connection that has used one: which pieces the buffer holds.
 #[btf_map]
-static STASH: SkStorage<Stash> = SkStorage::new();
+static STASH: SkStorage<OutOfOrderBuffer> = SkStorage::new();
 
-/// The pieces of the out-of-order buffers. The kernel allocates the memory of all pieces when it creates the map.
-/// Allocation at run time would not be enough: from Linux 6.1 on, a program can rely on only one piece of this size,
-/// because the kernel refills its cache of free memory later (`bpf_mem_alloc`).
+/// The pieces of all out-of-order buffers. The kernel allocates the memory of all pieces when it creates the map.
+/// Allocation at run time would not be enough: from Linux 6.1 on, a program can rely on only one allocation of this
+/// size, because the kernel refills its cache of free memory later (`bpf_mem_alloc`).
 #[btf_map]
 pub static PIECES_KEPT: HashMap<PieceKey, Piece, { MAX_PIECES as usize }> = HashMap::new();
 
@@ -181,13 +184,13 @@ fn storage<T>(map: &'static SkStorage<T>, socket: *mut bpf_sock, flags: u32) -> 
 
 /// Returns the out-of-order buffer of a socket's connection, or `None` if there is none.
 #[inline(always)]
-pub fn stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
+pub fn out_of_order_buffer(socket: *mut bpf_sock) -> Option<*mut OutOfOrderBuffer> {
     storage(&STASH, socket, 0)
 }
 
 /// Returns the out-of-order buffer of a socket's connection. Creates the buffer, filled with zeros, if there is none.
 #[inline(always)]
-pub fn make_stash(socket: *mut bpf_sock) -> Option<*mut Stash> {
+pub fn make_out_of_order_buffer(socket: *mut bpf_sock) -> Option<*mut OutOfOrderBuffer> {
     create(&STASH, socket)
 }
 

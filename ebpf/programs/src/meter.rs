@@ -9,7 +9,9 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_ns, bpf_spin_lock, bpf_spin_unlock},
     programs::SkBuffContext,
 };
-use ebb_abi::{ADDED, MAX_PODS, NO_MARK, PodCounters, Sums, ended::WAYS, latency::BUCKETS};
+use ebb_abi::{
+    ADDED, MAX_PODS, NO_BURST_THRESHOLD, PodCounters, Sums, ended::WAYS, latency::BUCKETS,
+};
 use ebb_parser::{
     conn::Lock,
     packet::{Gauge, Meter},
@@ -19,7 +21,7 @@ use crate::maps::{EVENTS, PODS, WAKES};
 
 /// The counters of a pod.
 pub struct Pod {
-    cells: *mut PodCounters,
+    counters: *mut PodCounters,
     /// Points to the time at which TCP sent the current packet, ns. The time is not known if this is `None`, or if the
     /// time is 0.
     stamp: Option<*const u64>,
@@ -28,9 +30,9 @@ pub struct Pod {
 /// Adds to a counter atomically. The memory order is relaxed, so that the add compiles to an instruction that every
 /// kernel supports.
 #[inline(always)]
-pub fn add(cell: *mut u64, by: u64) {
-    // SAFETY: the callers pass a counter of a map value; the verifier has seen the lookup.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(cell, by) };
+pub fn add(counter: *mut u64, by: u64) {
+    // SAFETY: the callers pass a counter of a map value, and the verifier has checked the lookup of this value.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, by) };
 }
 
 /// Bounds an index with `MASK`, which is a power of two minus 1. The mask is applied in assembly: in plain Rust, the
@@ -52,15 +54,17 @@ impl Pod {
         if slot >= MAX_PODS {
             return None;
         }
-        PODS.get_ptr_mut(slot)
-            .map(|cells| Self { cells, stamp: None })
+        PODS.get_ptr_mut(slot).map(|counters| Self {
+            counters,
+            stamp: None,
+        })
     }
 
     /// Returns a second handle to the counters of this pod.
     #[inline(always)]
     pub fn again(&self) -> Self {
         Self {
-            cells: self.cells,
+            counters: self.counters,
             stamp: self.stamp,
         }
     }
@@ -69,8 +73,8 @@ impl Pod {
     /// sends with `CLOCK_MONOTONIC` (`tcp_wstamp_ns` in net/ipv4/tcp_output.c). On a paced connection the stamp is the
     /// time at which the packet may leave.
     ///
-    /// The time is kept in memory. If a register were compared with 0, the verifier would follow both branches to the
-    /// end of the program.
+    /// The time is kept in memory; 0 means that it is not known. If the time were in a register, the verifier would
+    /// follow both results of the comparison with 0 to the end of the program.
     #[inline(always)]
     pub fn sends(&mut self, context: &SkBuffContext, stamp: &mut u64) {
         // SAFETY: the field is part of the program's context. Reading it needs CAP_BPF, as loading the program does.
@@ -80,23 +84,23 @@ impl Pod {
 
     /// Returns the counter of pieces that the pod's connections hold in the out-of-order buffer.
     #[inline(always)]
-    pub fn kept(&self) -> *mut u64 {
+    pub fn pieces(&self) -> *mut u64 {
         // SAFETY: the pointer is to a field of a map value.
-        unsafe { &raw mut (*self.cells).kept }
+        unsafe { &raw mut (*self.counters).pieces }
     }
 
     /// Counts a connection that has opened.
     #[inline(always)]
     pub fn opened(&mut self) {
         // SAFETY: the pointer is to a counter of a map value.
-        add(unsafe { &raw mut (*self.cells).opened }, 1);
+        add(unsafe { &raw mut (*self.counters).opened }, 1);
     }
 
     /// Counts a connection that has closed.
     #[inline(always)]
     pub fn closed(&mut self) {
         // SAFETY: the pointer is to a counter of a map value.
-        add(unsafe { &raw mut (*self.cells).closed }, 1);
+        add(unsafe { &raw mut (*self.counters).closed }, 1);
     }
 
     /// Wakes user space once, when the number of started requests has reached the burst threshold that user space has
@@ -106,27 +110,27 @@ impl Pod {
         // SAFETY: the pointers are to counters of a map value. User space sets the burst threshold; this program
         // removes it.
         unsafe {
-            let mark = &raw mut (*self.cells).mark;
-            if (&raw const (*self.cells).started).read_volatile() >= mark.read_volatile() {
-                mark.write_volatile(NO_MARK);
+            let threshold = &raw mut (*self.counters).burst_threshold;
+            if (&raw const (*self.counters).started).read_volatile() >= threshold.read_volatile() {
+                threshold.write_volatile(NO_BURST_THRESHOLD);
                 // If the ring buffer is full, user space has been woken already.
-                let _ = WAKES.output((*self.cells).slot, 0);
+                let _ = WAKES.output((*self.counters).slot, 0);
             }
         }
     }
 
-    /// Returns the pod's sums over all request starts.
+    /// Returns the pod's sums over the starts of requests.
     #[inline(always)]
     fn starts(&mut self) -> *mut Sums {
         // SAFETY: the pointer is to a field of a map value. The callers use it only for `add`.
-        unsafe { &raw mut (*self.cells).starts }
+        unsafe { &raw mut (*self.counters).starts }
     }
 
-    /// Returns the pod's sums over all request ends.
+    /// Returns the pod's sums over the ends of requests.
     #[inline(always)]
     fn ends(&mut self) -> *mut Sums {
         // SAFETY: the pointer is to a field of a map value. The callers use it only for `add`.
-        unsafe { &raw mut (*self.cells).ends }
+        unsafe { &raw mut (*self.counters).ends }
     }
 
     /// Adds `count` request ends to the counters. `count` must be 0, or no multiple of 1 024: a multiple would not
@@ -136,7 +140,7 @@ impl Pod {
         let way = masked::<{ WAYS - 1 }>(way);
         // SAFETY: the pointer is to a counter of a map value; the mask keeps the index within the array.
         add(
-            unsafe { (&raw mut (*self.cells).ended).cast::<u64>().add(way) },
+            unsafe { (&raw mut (*self.counters).ended).cast::<u64>().add(way) },
             count,
         );
         // SAFETY: the pointer is to a counter of a map value.
@@ -164,7 +168,7 @@ impl Meter for Pod {
     #[inline(always)]
     fn start(&mut self, count: u64, now: u64) {
         // SAFETY: the pointer is to a counter of a map value.
-        add(unsafe { &raw mut (*self.cells).started }, count);
+        add(unsafe { &raw mut (*self.counters).started }, count);
         // SAFETY: the pointer is to a counter of a map value.
         add(
             unsafe { &raw mut (*self.starts()).area },
@@ -175,8 +179,8 @@ impl Meter for Pod {
 
     #[inline(always)]
     fn end(&mut self, way: usize, count: u64, now: u64) {
-        // A multiple of 1 024 ends would not change the lowest 10 bits of `area`, and a reader would miss it (see
-        // `PodCounters`). So one of the ends is added separately.
+        // Adding a multiple of 1 024 ends at once would not change the lowest 10 bits of `area`, so a reader would not
+        // notice the change (see `PodCounters`). So one of the ends is added separately.
         let apart = u64::from(count != 0 && count & ADDED == 0);
         if apart != 0 {
             self.add_ends(way, apart, now);
@@ -189,7 +193,7 @@ impl Meter for Pod {
         let index = masked::<{ BUCKETS - 1 }>(bucket);
         // SAFETY: the pointer is to a counter of a map value; the mask keeps the index within the array.
         add(
-            unsafe { (&raw mut (*self.cells).latency).cast::<u64>().add(index) },
+            unsafe { (&raw mut (*self.counters).latency).cast::<u64>().add(index) },
             1,
         );
     }
@@ -197,30 +201,30 @@ impl Meter for Pod {
     #[inline(always)]
     fn gauge(&mut self, gauge: Gauge, by: u64) {
         // SAFETY: all pointers are to counters of a map value.
-        let cell = unsafe {
+        let counter = unsafe {
             match gauge {
                 Gauge::Http2 if by == 1 => &raw mut (*self.starts()).http2,
                 Gauge::Http2 => &raw mut (*self.ends()).http2,
-                Gauge::Upgraded => &raw mut (*self.cells).upgraded,
-                Gauge::Opaque => &raw mut (*self.cells).opaque,
+                Gauge::Upgraded => &raw mut (*self.counters).upgraded,
+                Gauge::Opaque => &raw mut (*self.counters).opaque,
             }
         };
-        add(cell, by);
+        add(counter, by);
     }
 
     #[inline(always)]
     fn note(&mut self, event: usize) {
-        if let Some(cell) = EVENTS.get_ptr_mut(event as u32) {
+        if let Some(counter) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: the pointer is to a counter of a map value.
-            add(unsafe { &raw mut (*cell).count }, 1);
+            add(unsafe { &raw mut (*counter).count }, 1);
         }
     }
 
     #[inline(always)]
-    fn add(&self, cell: *mut u32, by: u32) {
-        // Callers need a full barrier here. On x86 every atomic add is a full barrier, even a relaxed one.
-        // SAFETY: the pointer is to a field of a map value.
-        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(cell, by) };
+    fn add(&self, field: *mut u32, by: u32) {
+        // Callers need a full memory barrier. On x86 every atomic add is a full barrier, even a relaxed one. SAFETY:
+        // the pointer is to a field of a map value.
+        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, by) };
     }
 
     #[inline(always)]

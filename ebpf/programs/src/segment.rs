@@ -30,7 +30,7 @@ mod ipv4 {
     pub(super) const PROTOCOL: usize = 9;
     /// The source address. The destination address follows the source address.
     pub(super) const ADDRESSES: usize = 12;
-    /// The end of a header without options.
+    /// The end of the header, if the header has no options.
     pub(super) const END: usize = 20;
 }
 
@@ -52,7 +52,7 @@ mod extension {
     pub(super) const NEXT_HEADER: usize = 0;
     /// The length of this header, in units of [`UNIT`]. The first unit is not counted.
     pub(super) const LENGTH: usize = 1;
-    /// Unit of the length: 8 bytes. No header is shorter.
+    /// Unit of `LENGTH`: 8 bytes. Every extension header has at least one unit.
     pub(super) const UNIT: u32 = 8;
 }
 
@@ -66,7 +66,7 @@ mod tcp {
     pub(super) const DATA_OFFSET: usize = 12;
     /// The flags.
     pub(super) const FLAGS: usize = 13;
-    /// The end of a header without options.
+    /// The end of the header, if the header has no options.
     pub(super) const END: usize = 20;
 }
 
@@ -136,7 +136,8 @@ impl Header {
             let words = u32::from(*((transport + tcp::DATA_OFFSET) as *const u8) >> 4);
             let offset = network + words * 4;
             let flags = u32::from(*((transport + tcp::FLAGS) as *const u8));
-            // The length is taken from the context: in a GSO packet the length in the IP header may be 0.
+            // The length of the packet is taken from the context: in a GSO packet, the length in the IP header may be
+            // 0.
             let length = (*skb).len.wrapping_sub(offset);
             let socket = (*skb).__bindgen_anon_2.sk;
             if socket.is_null() {
@@ -180,14 +181,14 @@ pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
 }
 
 /// A packet, and the slot of the pod whose rules apply to it.
-pub struct Ruled<'a> {
+pub struct SkbPacket<'a> {
     /// The packet.
     pub context: &'a SkBuffContext,
     /// The pod slot.
     pub slot: u32,
 }
 
-impl Packet for Ruled<'_> {
+impl Packet for SkbPacket<'_> {
     #[inline(always)]
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
         // Before Linux 6.8 the verifier derives no bound of a length from a comparison `!= 0`, and it loses the bounds

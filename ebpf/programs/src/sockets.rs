@@ -17,14 +17,14 @@ use ebb_parser::{
     ends::Ends,
     http1::last_byte,
     http2::Http2,
-    out_of_order::Stash,
+    out_of_order::OutOfOrderBuffer,
     packet::Meter as _,
 };
 
 use crate::{
     handshake,
     maps::{
-        EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection, stash as stash_of,
+        EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection, out_of_order_buffer,
     },
     meter::Pod,
     out_of_order,
@@ -153,8 +153,8 @@ fn accepted(context: &SockOpsContext) {
     // SAFETY: the fields are part of the program's context.
     let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
     let Some(connection) = make_connection(socket) else {
-        pod.note(event::NO_STORAGE);
-        // SAFETY: the called program has the same type.
+        pod.note(event::NO_MEMORY);
+        // SAFETY: the called program has the same program type.
         unsafe { SOCKETS.tail_call(context, LOG_SOCK_OPS) };
         return;
     };
@@ -167,10 +167,10 @@ fn accepted(context: &SockOpsContext) {
     {
         pod.opened();
     }
-    if EARLY.get_ptr(handshake::first_of(here)).is_some()
-        || EARLY.get_ptr(handshake::meanwhile(here)).is_some()
+    if EARLY.get_ptr(handshake::listener_key(here)).is_some()
+        || EARLY.get_ptr(handshake::new_socket_key(here)).is_some()
     {
-        // SAFETY: the called program has the same type.
+        // SAFETY: the called program has the same program type.
         unsafe { SOCKETS.tail_call(context, HANDSHAKE_READ_LOOP) };
         connection.requests.flags |= flag::UNREADABLE;
     }
@@ -181,7 +181,7 @@ fn closed(context: &SockOpsContext) {
     if let Some(socket) = socket(context)
         && let Some(connection) = connection(socket)
     {
-        close(connection, http2(socket), stash_of(socket));
+        close(connection, http2(socket), out_of_order_buffer(socket));
     }
 }
 
@@ -193,13 +193,17 @@ pub fn released(context: &SockContext) {
         return;
     };
     // SAFETY: socket storage is valid while the program runs.
-    if unsafe { (*connection).is(state::JOINED) } {
-        close(connection, http2(context.sock), stash_of(context.sock));
+    if unsafe { (*connection).is(state::ATTACHED_MID_STREAM) } {
+        close(
+            connection,
+            http2(context.sock),
+            out_of_order_buffer(context.sock),
+        );
     }
 }
 
 #[inline(always)]
-fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut Stash>) {
+fn close(connection: *mut Conn, http2: Option<*mut Http2>, buffer: Option<*mut OutOfOrderBuffer>) {
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the same
     // time.
     let connection = unsafe { &mut *connection };
@@ -213,5 +217,5 @@ fn close(connection: *mut Conn, http2: Option<*mut Http2>, stash: Option<*mut St
         // same time.
         unsafe { &mut *http2 }.finish(&mut pod);
     }
-    out_of_order::clear(stash, &pod);
+    out_of_order::clear(buffer, &pod);
 }

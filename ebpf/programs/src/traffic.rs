@@ -8,7 +8,7 @@ use ebb_abi::{egress, ingress};
 use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
-    http1::{arrive, comes_early, last_byte, leave, step},
+    http1::{arrive, is_out_of_order, last_byte, leave, step},
     packet::Meter,
     steps as budget,
 };
@@ -17,17 +17,17 @@ use crate::{
     http2,
     maps::{connection, go_on_in},
     meter::Pod,
-    segment::{Header, Ruled},
+    segment::{Header, SkbPacket},
     serialisation,
 };
 
-/// Counts the requests that a packet begins or ends. `steps` parses the segment and returns whether more of the segment
-/// must be read. `speaks_http2` handles a packet of an HTTP/2 connection.
+/// Counts the requests that begin or end in a packet. The function `steps` parses the segment, and returns whether more
+/// of the segment must be read. The function `speaks_http2` handles a packet of an HTTP/2 connection.
 #[inline(always)]
 pub fn run(
     context: &SkBuffContext,
     side: Side,
-    steps: impl Fn(Side, &mut Conn, &Ruled<'_>, &mut Pod, Segment) -> bool,
+    steps: impl Fn(Side, &mut Conn, &SkbPacket<'_>, &mut Pod, Segment) -> bool,
     speaks_http2: impl Fn(&SkBuffContext, Side, &mut Conn, &mut Pod, Header),
 ) {
     let Some(header) = Header::read(context) else {
@@ -55,14 +55,14 @@ pub fn run(
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    if side == Side::Requests && !serialisation::take(context, connection, &mut pod) {
+    if side == Side::Requests && !serialisation::acquire(context, connection, &mut pod) {
         return;
     }
     // The parsers do not read an opaque connection, even if the server has begun HTTP/2.
-    if connection.is(state::HTTP2 | state::JOINING)
+    if connection.is(state::HTTP2 | state::ATTACHING)
         || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
     {
-        if !connection.is(state::JOINING) {
+        if !connection.is(state::ATTACHING) {
             return speaks_http2(context, side, connection, &mut pod, header);
         }
         if side == Side::Requests {
@@ -73,13 +73,13 @@ pub fn run(
     if side == Side::Responses {
         pod.sends(context, &mut direction(connection, side).stamp);
     }
-    let packet = Ruled {
+    let packet = SkbPacket {
         context,
         slot: connection.slot,
     };
     let segment = direction(connection, side).arrived(header.segment);
     let is_next = direction(connection, side).is_next(segment);
-    if side == Side::Requests && !is_next && comes_early(side, connection, segment) {
+    if side == Side::Requests && !is_next && is_out_of_order(side, connection, segment) {
         go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
     }
     if is_next || arrive(side, connection, segment) {
@@ -90,7 +90,8 @@ pub fn run(
                 Side::Responses => egress::HTTP1_EGRESS_LOOP,
             };
             go_on_in(context, side, this);
-            // This line is reached only on kernels without `bpf_loop`, by a packet that needs more than 33 runs.
+            // Only a kernel without `bpf_loop` reaches this line, with a packet that needs more runs than the kernel
+            // allows tail calls (33).
             direction(connection, side).flags |= flag::UNREADABLE;
         }
         if direction(connection, side).has(flag::HTTP2) {
@@ -101,7 +102,7 @@ pub fn run(
             direction(connection, side).flags &= !flag::HTTP2;
         }
         leave(side, connection, &mut pod);
-        if side == Side::Requests && connection.turn.has_kept() {
+        if side == Side::Requests && connection.serialisation.has_buffered() {
             go_on_in(context, side, ingress::HTTP1_DRAIN_LOOP);
         }
     }
@@ -115,7 +116,7 @@ pub fn run(
 #[inline(always)]
 pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
     match side {
-        Side::Requests => serialisation::give_up(context, connection, pod),
+        Side::Requests => serialisation::release(context, connection, pod),
         Side::Responses => {
             if connection.has_event() {
                 go_on_in(context, side, egress::LOG_EGRESS);
@@ -130,7 +131,7 @@ pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Po
 pub fn steps<M: Meter>(
     side: Side,
     connection: &mut Conn,
-    packet: &Ruled<'_>,
+    packet: &SkbPacket<'_>,
     meter: &mut M,
     segment: Segment,
 ) -> bool {

@@ -20,9 +20,9 @@ const PAUSE: u64 = 3_000_000;
 const FIRST: [u32; 2] = [u32::MAX - 30, u32::MAX - 50];
 
 enum Event {
-    /// These bytes of one side's stream arrive.
+    /// A message of one side arrives: the bytes in this range of the side's stream.
     Message(Side, Range<usize>),
-    /// The number of requests that must be in flight, and the values of the gauges: HTTP/2, upgraded, opaque.
+    /// The expected number of requests in flight, and the expected values of the gauges: HTTP/2, upgraded, opaque.
     Flying(u64, [u64; 3]),
     /// The server sends a FIN.
     Fin,
@@ -103,7 +103,7 @@ impl Exchange {
         self.check(1, [0, 0, 1])
     }
 
-    /// Adds to the check after the close: `count` more requests must have ended in this way.
+    /// Extends the check after the close of the connection: `count` more requests must have ended in this way.
     pub fn ended(mut self, way: usize, count: u64) -> Self {
         if let Some(ended) = &mut self.ended {
             ended[way] += count;
@@ -111,7 +111,7 @@ impl Exchange {
         self
     }
 
-    /// Removes the check after the close: the ways in which the requests end are not known.
+    /// Removes the check after the close of the connection, because it is not known how the requests end.
     pub fn unjudged(mut self) -> Self {
         self.ended = None;
         self

@@ -15,7 +15,7 @@ const CHUNK_DIGITS: usize = 15;
 /// The bytes that follow a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// No bytes: the next message follows.
+    /// No bytes: the next message follows the head.
     Nothing,
     /// A body of this many bytes.
     Length(u64),
@@ -66,9 +66,9 @@ pub fn framing(fields: &[Header<'_>], response: bool) -> Option<Framing> {
 /// The point up to which a stream could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The stream was read to its end, which is the end of a message.
+    /// The stream was read to its end. It ends at the end of a message.
     Between,
-    /// The stream was read to its end, which is within a message.
+    /// The stream was read to its end. It ends within a message.
     Within,
     /// The rest of the stream is not HTTP/1 messages: a body until the close, or a tunnel.
     Rest,
@@ -144,13 +144,13 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
         let mut request = Request::new(&mut fields);
         let length = match request.parse(stream) {
             Ok(Status::Complete(length)) => length,
-            // Every method begins with a capital letter, so this stream is not read further. (The same check for a
-            // complete head is below.)
+            // Every method begins with a capital letter, but these bytes do not. So the expected counts are unknown.
+            // (The same check for a complete head is below.)
             Ok(Status::Partial) if !stream[0].is_ascii_uppercase() => {
                 return (begun, End::Unknown);
             }
             Ok(Status::Partial) => {
-                // Bytes that may become HTTP/2 do not begin a request.
+                // Bytes that may still become the HTTP/2 preface do not begin a request.
                 let preface = b"PRI * HTTP/2.0\r\n";
                 let begins = !stream
                     .iter()

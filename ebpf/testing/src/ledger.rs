@@ -19,7 +19,7 @@ pub struct Figures {
     pub started: u64,
     /// Number of requests ended, by the way in which they ended ([`ended`]).
     pub ended: [u64; ended::WAYS],
-    /// The term `a` of the integral of requests in flight over time, ns, wrapping.
+    /// The term `area` of the integral of requests in flight over time (see `PodCounters`), ns, wrapping.
     pub area: u64,
     /// Gauge of HTTP/2 streams.
     pub http2: u64,
@@ -32,7 +32,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The counters without any traffic.
+    /// The counters of a pod without traffic.
     pub const NOTHING: Self = Self {
         started: 0,
         ended: [0; ended::WAYS],
@@ -43,8 +43,8 @@ impl Figures {
         latency: [0; BUCKETS],
     };
 
-    /// Returns the number of requests in flight, computed as in `ebb_agent::Reading`. A negative result of this
-    /// function would be a huge, wrapped number in `Reading`.
+    /// Returns the number of requests in flight, computed as in `ebb_agent::Reading`. There the number is unsigned, so
+    /// a negative number would appear as a huge, wrapped number.
     pub fn in_flight(&self) -> i64 {
         self.ended
             .iter()
@@ -87,7 +87,7 @@ impl fmt::Debug for Figures {
 #[derive(Debug)]
 pub struct Ledger {
     clock: u64,
-    /// Time at which counting began: no start is earlier.
+    /// Time at which counting began, ns. No request started before this time.
     origin: u64,
     figures: Figures,
     locked: Cell<bool>,
@@ -96,9 +96,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The time at which the clock starts, ns, as late as possible: the note of an HTTP/2 stream has 60 bits for a
-    /// time, and the clock reaches this limit 1 000 s later. The sum of sixteen such times wraps, so many tests include
-    /// wrapping.
+    /// The time at which the clock starts, ns. It is as late as possible, so that many tests include wrapping: the sum
+    /// of sixteen such times wraps. The limit is reached 1 000 s later, because the note of an HTTP/2 stream has 60
+    /// bits for the start time.
     const ORIGIN: u64 = (1 << 60) - 1_000_000_000_000;
 
     /// Returns a ledger without traffic, with its clock at [`Self::ORIGIN`].
@@ -201,12 +201,12 @@ impl Meter for Ledger {
     }
 
     fn gauge(&mut self, gauge: Gauge, by: u64) {
-        let cell = match gauge {
+        let counter = match gauge {
             Gauge::Http2 => &mut self.figures.http2,
             Gauge::Upgraded => &mut self.figures.upgraded,
             Gauge::Opaque => &mut self.figures.opaque,
         };
-        *cell = cell.wrapping_add(by);
+        *counter = counter.wrapping_add(by);
         self.check();
     }
 
@@ -218,15 +218,15 @@ impl Meter for Ledger {
         clippy::not_unsafe_ptr_arg_deref,
         reason = "the parsers call this safe method with fields of their own connection"
     )]
-    fn add(&self, cell: *mut u32, by: u32) {
+    fn add(&self, field: *mut u32, by: u32) {
         // SAFETY: the pointer is to a field of the connection, which only this thread changes.
-        unsafe { *cell = (*cell).wrapping_add(by) };
+        unsafe { *field = (*field).wrapping_add(by) };
     }
 
     fn locked<R>(&self, _lock: *mut Lock, change: impl FnOnce() -> R) -> R {
         assert!(
             !self.locked.replace(true),
-            "locked twice: the kernel would wait forever"
+            "the lock is taken twice: the kernel would wait forever"
         );
         let result = change();
         self.locked.set(false);

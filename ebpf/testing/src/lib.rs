@@ -16,8 +16,8 @@
 pub mod exchange;
 pub mod http1;
 pub mod http2;
-mod kept;
 pub mod ledger;
+mod out_of_order;
 mod packet;
 pub mod segments;
 pub mod targets;

@@ -1,4 +1,4 @@
-//! A packet in memory, and the rules of the pod that all tests use.
+//! A packet for tests, which is in memory, and the paths that the pod excludes in all tests.
 
 use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH};
 use ebb_parser::{
@@ -19,7 +19,7 @@ pub const EXCLUDED: [&str; 3] = [
     "/a-path-of-forty-bytes-which-is-the-most",
 ];
 
-/// A packet in a slice, with the pod's excluded paths.
+/// A packet whose payload is a slice.
 pub(crate) struct Slice<'a>(pub(crate) &'a [u8]);
 
 impl Slice<'_> {

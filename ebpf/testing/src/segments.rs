@@ -7,17 +7,17 @@ use std::ops::Range;
 pub struct Piece {
     /// Number of bytes of the message in the piece, at least 1.
     pub length: usize,
-    /// Number of earlier bytes that the piece repeats before its own bytes.
+    /// Number of earlier bytes of the stream that the piece repeats before its own bytes.
     pub back: usize,
-    /// True if earlier bytes are sent once more after the piece.
+    /// True if a retransmission of earlier bytes follows the piece.
     pub again: bool,
 }
 
 impl Piece {
-    /// A piece that is a whole message, sent once.
+    /// The whole message in one piece, without retransmissions.
     pub const WHOLE: Self = Self::of(usize::MAX);
 
-    /// Returns a piece of this many bytes, sent once.
+    /// Returns a piece of this many bytes, without retransmissions.
     pub const fn of(length: usize) -> Self {
         Self {
             length,
@@ -27,8 +27,8 @@ impl Piece {
     }
 }
 
-/// Cuts a message into these pieces, used in turn. Returns ranges of the message's stream, in the order of their
-/// arrival. The ranges may reach back into earlier messages.
+/// Cuts a message into pieces of these kinds, which are used in turn. Returns ranges of the stream that contains the
+/// message, in the order of their arrival. The ranges may reach back into earlier messages.
 pub fn cut(message: Range<usize>, pieces: &[Piece]) -> Vec<Range<usize>> {
     let mut cuts = Vec::new();
     let mut at = message.start;

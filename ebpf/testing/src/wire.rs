@@ -11,8 +11,8 @@ use ebb_parser::{
 };
 
 use crate::{
-    kept::Kept,
     ledger::{Figures, Ledger},
+    out_of_order::OutOfOrderModel,
     packet::{HEADERS, SLOT, Slice},
 };
 
@@ -24,13 +24,13 @@ const SPARE_STEPS: usize = 8;
 /// The abilities of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// Linux 5.17 and later: a loop takes as many steps as needed.
+    /// Linux 5.17 and later: with `bpf_loop`, a packet can have as many steps as it needs.
     New,
-    /// Older kernels: a packet has as many steps as the tail calls allow.
+    /// Older kernels, without `bpf_loop`: the number of tail calls limits the number of steps for a packet.
     Old,
 }
 
-/// A connection and its ledger.
+/// A connection and its counters.
 pub struct Wire {
     /// HTTP/1 state of the connection.
     pub conn: Box<Conn>,
@@ -39,7 +39,7 @@ pub struct Wire {
     /// Counters of the connection.
     pub ledger: Ledger,
     /// Out-of-order buffer of the connection, if there is one.
-    pub(crate) kept: Option<Kept>,
+    pub(crate) out_of_order: Option<OutOfOrderModel>,
     pub(crate) kernel: Kernel,
     /// Number of steps that the connection may still take (see [`SPARE_STEPS`]).
     budget: usize,
@@ -55,9 +55,9 @@ pub(crate) struct Arrival<'a> {
     long: bool,
     /// Number of tail calls that have been made for this packet.
     calls: usize,
-    /// True if the packet holds the ingress serialisation (`HAS_TURN` in `serialisation.rs`).
-    has_turn: bool,
-    pub(crate) put_aside: u32,
+    /// True if the packet holds the ingress serialisation (`HOLDS_SERIALISATION` in `serialisation.rs`).
+    holds_serialisation: bool,
+    pub(crate) stored_bytes: u32,
 }
 
 impl Arrival<'_> {
@@ -94,7 +94,7 @@ impl Wire {
             conn,
             http2: None,
             ledger: Ledger::new(),
-            kept: None,
+            out_of_order: None,
             kernel,
             budget: 0,
         }
@@ -135,8 +135,8 @@ impl Wire {
     pub fn deliver_at_once(&mut self, one: (u32, &[u8]), other: (u32, &[u8])) {
         let mut one = self.arrival(Side::Requests, one.0, one.1, 0);
         let other = self.arrival(Side::Requests, other.0, other.1, 0);
-        one.has_turn = self.conn.turn.enter(&self.ledger);
-        assert!(one.has_turn, "somebody has not left");
+        one.holds_serialisation = self.conn.serialisation.enter(&self.ledger);
+        assert!(one.holds_serialisation, "somebody has not left");
         self.traffic(other);
         self.traffic(one);
     }
@@ -161,65 +161,65 @@ impl Wire {
             payload,
             long: false,
             calls: 0,
-            has_turn: false,
-            put_aside: 0,
+            holds_serialisation: false,
+            stored_bytes: 0,
         }
     }
 
-    /// Works like `serialisation::take`.
-    fn take(&mut self, arrival: &mut Arrival<'_>) -> bool {
-        if arrival.has_turn {
+    /// Works like `serialisation::acquire`.
+    fn acquire(&mut self, arrival: &mut Arrival<'_>) -> bool {
+        if arrival.holds_serialisation {
             return true;
         }
-        arrival.has_turn = self.conn.turn.enter(&self.ledger);
-        if !arrival.has_turn {
+        arrival.holds_serialisation = self.conn.serialisation.enter(&self.ledger);
+        if !arrival.holds_serialisation {
             match arrival.go_on() {
-                Some(next) => self.keep(next),
+                Some(next) => self.store_packet(next),
                 None => {
-                    self.conn.lose(&mut self.ledger, event::NO_ROOM);
-                    self.give_up(*arrival);
+                    self.conn.lose(&mut self.ledger, event::OUT_OF_ORDER_FULL);
+                    self.release(*arrival);
                 }
             }
         }
-        arrival.has_turn
+        arrival.holds_serialisation
     }
 
-    /// Works like `serialisation::take_to_look`.
-    pub(crate) fn take_to_look(&mut self, arrival: &mut Arrival<'_>) -> bool {
-        let has = arrival.has_turn || self.conn.turn.enter(&self.ledger);
+    /// Works like `serialisation::acquire_to_drain`.
+    pub(crate) fn acquire_to_drain(&mut self, arrival: &mut Arrival<'_>) -> bool {
+        let has = arrival.holds_serialisation || self.conn.serialisation.enter(&self.ledger);
         if has {
-            arrival.has_turn = true;
-            self.conn.turn.look(&self.ledger);
+            arrival.holds_serialisation = true;
+            self.conn.serialisation.begin_reading(&self.ledger);
         } else {
-            self.give_up(*arrival);
+            self.release(*arrival);
         }
         has
     }
 
-    /// Works like `serialisation::give_up`.
-    pub(crate) fn give_up(&mut self, mut arrival: Arrival<'_>) {
-        arrival.has_turn = false;
-        if self.conn.turn.leave(&self.ledger)
+    /// Works like `serialisation::release`.
+    pub(crate) fn release(&mut self, mut arrival: Arrival<'_>) {
+        arrival.holds_serialisation = false;
+        if self.conn.serialisation.leave(&self.ledger)
             && let Some(next) = arrival.go_on()
         {
-            self.fill_http1(next);
+            self.drain_http1(next);
         }
     }
 
     /// Works like `serialisation::go_on`.
     pub(crate) fn go_on(&mut self, arrival: Arrival<'_>) {
-        if arrival.has_turn
+        if arrival.holds_serialisation
             && let Some(next) = arrival.go_on()
         {
-            return self.fill_http1(next);
+            return self.drain_http1(next);
         }
-        self.give_up(arrival);
+        self.release(arrival);
     }
 
     /// Works like `traffic::stop`.
     fn stop(&mut self, arrival: Arrival<'_>) {
         if arrival.side == Side::Requests {
-            self.give_up(arrival);
+            self.release(arrival);
         }
     }
 
@@ -237,7 +237,7 @@ impl Wire {
         if arrival.segment.length == 0 && !fin {
             return;
         }
-        if side == Side::Requests && !self.take(&mut arrival) {
+        if side == Side::Requests && !self.acquire(&mut arrival) {
             return;
         }
         let begun = self.direction(side).has(flag::HTTP2);
@@ -249,10 +249,10 @@ impl Wire {
         }
         let segment = self.direction(side).arrived(arrival.segment);
         if side == Side::Requests
-            && http1::comes_early(side, &mut self.conn, segment)
+            && http1::is_out_of_order(side, &mut self.conn, segment)
             && let Some(arrival) = arrival.go_on()
         {
-            return self.keep(arrival);
+            return self.store_packet(arrival);
         }
         if http1::arrive(side, &mut self.conn, segment) {
             let packet = Slice(payload);
@@ -281,10 +281,10 @@ impl Wire {
             }
             http1::leave(side, &mut self.conn, &mut self.ledger);
             if side == Side::Requests
-                && self.conn.turn.has_kept()
+                && self.conn.serialisation.has_buffered()
                 && let Some(arrival) = arrival.go_on()
             {
-                return self.fill_http1(arrival);
+                return self.drain_http1(arrival);
             }
         }
         if side == Side::Responses && fin {
@@ -302,10 +302,10 @@ impl Wire {
         }
         let segment = http2.way(side).direction.arrived(arrival.segment);
         if side == Side::Requests
-            && http2::comes_early(side, http2, segment)
+            && http2::is_out_of_order(side, http2, segment)
             && let Some(arrival) = arrival.go_on()
         {
-            return self.keep(arrival);
+            return self.store_packet(arrival);
         }
         if http2::arrive(side, http2, segment) {
             let packet = Slice(payload);
@@ -323,10 +323,10 @@ impl Wire {
             }
             http2::leave(side, http2, &mut self.ledger);
             if side == Side::Requests
-                && self.conn.turn.has_kept()
+                && self.conn.serialisation.has_buffered()
                 && let Some(arrival) = arrival.go_on()
             {
-                return self.fill_http2(arrival);
+                return self.drain_http2(arrival);
             }
         }
         if side == Side::Responses && segment.flags & Segment::FIN != 0 {
@@ -335,8 +335,8 @@ impl Wire {
         self.stop(arrival);
     }
 
-    /// Takes at most `most` steps through a piece of the out-of-order buffer. Each step is taken from the budget (see
-    /// [`Self::spend`]). Returns `true` if there is more to read in the piece.
+    /// Takes at most `most` parser steps, as long as `step` returns `true`. Each step is subtracted from the
+    /// connection's budget (see [`Self::spend`]). Returns `true` if there may be more to read.
     pub(crate) fn steps(&mut self, most: usize, mut step: impl FnMut(&mut Self) -> bool) -> bool {
         (0..most).all(|_| {
             Self::spend(&mut self.budget);

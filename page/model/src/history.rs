@@ -13,18 +13,18 @@ use crate::json::Point;
 
 /// Length of the history, in seconds.
 const SPAN: u64 = 3600;
-/// Length of the fine ring (one point per two seconds), in seconds.
+/// Length of the fine ring (the newest part of the history, one point per two seconds), in seconds.
 const FINE: u64 = 120;
-/// Step of the fine ring, in seconds. Decisions are made every two seconds, and immediately when a burst begins. All
-/// decisions in one step are merged into one point.
+/// Length of a step of the fine ring, which has one point per step, in seconds. Decisions are made every two seconds,
+/// and immediately when a burst begins. All decisions in one step are merged into one point.
 const FINE_STEP: u64 = 2;
-/// Step of the coarse ring (points of older decisions), in seconds.
+/// Length of a step of the coarse ring (the older part of the history), in seconds.
 const COARSE_STEP: u64 = 15;
-/// Maximum number of points of a workload.
+/// Maximum number of points that the history of one workload stores.
 #[cfg(test)]
 const MOST: usize = (FINE / FINE_STEP + SPAN / COARSE_STEP + 4) as usize;
 
-/// The points of a workload.
+/// The history of a workload: one point per step, for the charts of the status page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     fine: VecDeque<Point>,

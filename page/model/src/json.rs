@@ -46,7 +46,7 @@ impl FromStr for Name {
 /// The program that sends the response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
-    /// `ebb-autoscaler` or `ebb run`.
+    /// Name of the program: `ebb-autoscaler` or `ebb run`.
     pub program: Word,
     /// Version of the program.
     pub version: Word,
@@ -119,7 +119,8 @@ pub struct Workload {
     pub services: Vec<String>,
     /// True if the activators must be in the request path of the workload.
     pub activator_in_path: bool,
-    /// True if activators and EndpointSlices both confirm the path switch.
+    /// True if it is confirmed that all requests to the workload go through activators: the EndpointSlices name the
+    /// activators, and each activator reports that it listens.
     pub path_confirmed: bool,
     /// Number of pods that may be serving and have no current metrics. If there are any, the workload is not scaled
     /// down.
@@ -213,7 +214,7 @@ pub struct Setting {
     pub key: Word,
     /// The value of the setting.
     pub value: String,
-    /// The source: `annotation`, `config` or `default`.
+    /// Where the value is set: `annotation`, `config` (the ConfigMap) or `default`.
     pub from: Word,
 }
 

@@ -14,6 +14,6 @@ mod settings;
 
 pub use self::{
     json::{About, All, Detail, Line, Name, Point, Scaled, Setting, Unknown, Word, Workload},
-    memory::{Memory, Seen},
-    settings::{Given, settings},
+    memory::{Memory, WorkloadSample},
+    settings::{SettingSources, settings},
 };

@@ -10,7 +10,7 @@ use crate::{
 
 /// The state of a workload at the time of a decision.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
+pub struct WorkloadSample {
     /// Requests in flight, including queued requests.
     pub load: f64,
     /// Ready replicas. `None` if unknown.
@@ -28,19 +28,19 @@ pub struct Memory {
 
 impl Memory {
     /// Records a decision.
-    pub fn record(&mut self, decision: &Decision, seen: &Seen) {
+    pub fn record(&mut self, decision: &Decision, sample: &WorkloadSample) {
         let averages = decision.averages;
         self.history.push(Point {
             t: decision.at.since_epoch().as_secs(),
-            concurrency: seen.load as f32,
+            concurrency: sample.load as f32,
             stable: averages.map_or(-1.0, |averages| averages.stable as f32),
             panic: averages.map_or(-1.0, |averages| averages.panic as f32),
-            ready: short(seen.ready.unwrap_or(0)),
-            requested: short(seen.replicas),
+            ready: short(sample.ready.unwrap_or(0)),
+            requested: short(sample.replicas),
             desired: short(decision.step.want.or(decision.desired).unwrap_or(0)),
             panic_mode: decision.panic_mode,
         });
-        self.journal.record(decision, seen.ready);
+        self.journal.record(decision, sample.ready);
     }
 
     /// Returns the points of the last hour, oldest first.
@@ -81,12 +81,12 @@ mod tests {
             workload.observe(&mut feed, now, load, load).unwrap();
             if second % 2 == 0 {
                 let decision = workload.decide(now, &Facts::local(1, 1));
-                let seen = Seen {
+                let sample = WorkloadSample {
                     load,
                     ready: Some(1),
                     replicas: 1,
                 };
-                memory.record(&decision, &seen);
+                memory.record(&decision, &sample);
             }
         }
         let points = memory.history();

@@ -8,7 +8,7 @@ use crate::json::Setting;
 
 /// The sources of a workload's settings.
 #[derive(Clone, Copy)]
-pub struct Given<'a> {
+pub struct SettingSources<'a> {
     /// Returns true if the workload has an annotation with this name.
     pub annotated: &'a dyn Fn(&str) -> bool,
     /// The settings of the cluster, from its ConfigMap.
@@ -17,7 +17,7 @@ pub struct Given<'a> {
     pub defaults: &'a Config,
 }
 
-impl Given<'_> {
+impl SettingSources<'_> {
     /// Returns a row of the table of settings: a setting and its source. `key` is the name of the annotation, including
     /// its group. If the workload has this annotation, the annotation is the source. Otherwise `differs` formats the
     /// setting once for the cluster's ConfigMap and once for the defaults. If the two texts differ, the ConfigMap is
@@ -54,7 +54,7 @@ macro_rules! knative {
 
 /// Returns the settings in force. The settings that users need most often are first.
 #[must_use]
-pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
+pub fn settings(settings: &Settings, sources: &SettingSources<'_>) -> Vec<Setting> {
     let none = |_: &Config| String::new();
     let rps = settings.metric == Metric::Rps;
     let unit = if rps {
@@ -68,12 +68,12 @@ pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
         pods => pods.to_string(),
     };
     vec![
-        given.row(
+        sources.row(
             knative!("metric"),
             if rps { "rps" } else { "concurrency" }.to_owned(),
             none,
         ),
-        given.row(
+        sources.row(
             knative!("target"),
             format!("{} {unit} per pod", short(settings.total)),
             |config| {
@@ -85,25 +85,25 @@ pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
                 .to_string()
             },
         ),
-        given.row(
+        sources.row(
             knative!("target-utilization-percentage"),
             percent(settings.target / settings.total),
             |config| config.target_fraction.to_string(),
         ),
-        given.row(
+        sources.row(
             knative!("min-scale"),
             settings.min_scale.to_string(),
             |config| config.min_scale.to_string(),
         ),
-        given.row(knative!("max-scale"), bound(settings.max_scale), |config| {
+        sources.row(knative!("max-scale"), bound(settings.max_scale), |config| {
             config.max_scale.to_string()
         }),
-        given.row(
+        sources.row(
             knative!("initial-scale"),
             settings.initial_scale.to_string(),
             |config| config.initial_scale.to_string(),
         ),
-        given.row(
+        sources.row(
             knative!("activation-scale"),
             match settings.activation_scale {
                 0 | 1 => "off".to_owned(),
@@ -111,56 +111,56 @@ pub fn settings(settings: &Settings, given: &Given<'_>) -> Vec<Setting> {
             },
             none,
         ),
-        given.row(knative!("window"), time(settings.stable_window), |config| {
+        sources.row(knative!("window"), time(settings.stable_window), |config| {
             time(config.stable_window)
         }),
-        given.row(
+        sources.row(
             knative!("panic-window-percentage"),
             time(settings.panic_window),
             |config| config.panic_window_percentage.to_string(),
         ),
-        given.row(
+        sources.row(
             knative!("panic-threshold-percentage"),
             percent(settings.panic_threshold),
             |config| config.panic_threshold_percentage.to_string(),
         ),
-        given.row(
+        sources.row(
             "ebb.dev/burst-window",
             time(settings.burst_window),
             |config| time(config.burst_window),
         ),
-        given.row(
+        sources.row(
             knative!("scale-down-delay"),
             time(settings.scale_down_delay),
             |config| time(config.scale_down_delay),
         ),
-        given.row(
+        sources.row(
             knative!("scale-to-zero-pod-retention-period"),
             time(settings.last_pod_retention),
             |config| time(config.last_pod_retention),
         ),
-        given.row(
+        sources.row(
             knative!("target-burst-capacity"),
             short(settings.target_burst_capacity),
             |config| config.target_burst_capacity.to_string(),
         ),
-        given.row("ebb.dev/hard-limit", bound(settings.hard_limit), none),
-        given.row(
+        sources.row("ebb.dev/hard-limit", bound(settings.hard_limit), none),
+        sources.row(
             "max-scale-up-rate",
             short(settings.max_scale_up_rate),
             |config| config.max_scale_up_rate.to_string(),
         ),
-        given.row(
+        sources.row(
             "max-scale-down-rate",
             short(settings.max_scale_down_rate),
             |config| config.max_scale_down_rate.to_string(),
         ),
-        given.row(
+        sources.row(
             "enable-scale-to-zero",
             settings.scale_to_zero.to_string(),
             |config| config.scale_to_zero.to_string(),
         ),
-        given.row(
+        sources.row(
             "scale-to-zero-grace-period",
             time(settings.scale_to_zero_grace),
             |config| time(config.scale_to_zero_grace),
@@ -210,7 +210,7 @@ mod tests {
         let annotations = Annotations::parse(&config, pairs).unwrap();
         let table = settings(
             &Settings::resolve(&config, &annotations, 0),
-            &Given {
+            &SettingSources {
                 annotated: &|name| pairs.iter().any(|(key, _)| *key == name),
                 config: &config,
                 defaults: &Config::default(),

@@ -8,7 +8,8 @@ use ebb_page_model::{Detail, Workload};
 /// Maximum length of a text in bytes. A Kubernetes name has at most 253 characters
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>), and an explanation fewer than 1 000.
 const TEXT: usize = 1_000;
-/// Maximum number of entries in a list. A person reads fewer entries.
+/// Maximum number of entries in one list of a workload's page, for example of its pods without metrics. A person reads
+/// fewer entries.
 const LIST: usize = 100;
 
 /// Truncates the long texts and lists of a workload.

@@ -24,14 +24,14 @@ use tokio::{
 
 use crate::serve::{Page, Source};
 
-/// Interval between the rounds of a stream. In each round, the stream sends the changes since the last round. Decisions
-/// are made every two seconds, and in a burst at any time.
+/// Interval between the rounds of an event stream. In each round, the stream sends the changes since the last round.
+/// Decisions are made every two seconds, and in a burst at any time.
 const TELL_EVERY: Duration = Duration::from_millis(500);
-/// After this number of rounds without a change, the stream sends a comment line. The write shows whether the viewer
-/// has closed the connection.
+/// After this number of rounds without a change, the event stream sends a comment line, because only a write shows
+/// whether the viewer has closed the connection.
 const QUIET_ROUNDS: u32 = 20;
-/// Maximum number of workloads in the list. A person scrolls through fewer workloads. A stream stores at most a few
-/// hundred bytes per workload. `/v1/workloads` returns all workloads.
+/// Maximum number of workloads in the list on the status page, because each stream stores up to a few hundred bytes per
+/// workload. A person scrolls through fewer workloads. `/v1/workloads` returns all workloads.
 const LISTED: usize = 10_000;
 /// Maximum number of workloads for one event of the list. The stream compares the current rows of these workloads with
 /// the rows that were sent last, and sends the rows that differ.
@@ -108,12 +108,12 @@ struct List<S> {
     round: Option<Round>,
 }
 
-/// One pass over all workloads, sent in pieces.
+/// One pass over the rows of all workloads. The changed rows are sent in several events.
 struct Round {
     workloads: Arc<Vec<Workload>>,
     /// Number of workloads that this pass has compared.
     at: usize,
-    /// Hashes from the previous pass, of the workloads that this pass has not reached yet.
+    /// Hashes of the rows that the previous pass sent, for the workloads that this pass has not reached yet.
     before: HashMap<String, u64>,
 }
 
@@ -214,11 +214,11 @@ fn since(last: &Detail, now: &Detail) -> Option<Value> {
     (!news.is_empty()).then_some(Value::Object(news))
 }
 
-/// The result of one round of a stream.
+/// The result of one round of an event stream (see [`TELL_EVERY`]).
 enum Next {
     /// An event: (its kind, its data, true if another event follows at once).
     Tell(&'static str, String, bool),
-    /// No event is sent in this round.
+    /// Nothing has changed, so the stream sends no event in this round.
     Quiet,
 }
 

@@ -43,7 +43,7 @@ impl Part {
         Ok(part)
     }
 
-    /// Returns the response as JSON. `all` must be ordered by the sort key of the workloads ([token](token)).
+    /// Returns the response as JSON. `all` must be ordered by the sort key of the workloads ([`token`]).
     pub(crate) fn json(&self, about: &About, all: &[Workload]) -> String {
         let begin = self.after.as_ref().map_or(0, |after| {
             all.partition_point(|workload| token(workload) <= *after)

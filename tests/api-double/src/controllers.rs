@@ -37,7 +37,7 @@ pub(super) async fn run(store: Arc<Store>, mut up: watch::Receiver<bool>) {
         // All changes during the pause are handled in one pass. A real controller's queue merges changes in the same
         // way.
         tokio::time::sleep(PAUSE).await;
-        // A pass changes objects itself, so each pass that changes something causes another pass.
+        // Every change of an object causes a pass, also a change that the previous pass made.
         if changes.changed().await.is_err() {
             return;
         }

@@ -192,7 +192,7 @@ impl Server {
             let timeout = query
                 .number("timeoutSeconds")
                 .filter(|seconds| *seconds > 0);
-            let asked = watching::Asked {
+            let parameters = watching::WatchParameters {
                 from: from.transpose()?,
                 bookmarks: query.get("allowWatchBookmarks") == Some("true"),
                 timeout: timeout.map(Duration::from_secs),
@@ -204,11 +204,11 @@ impl Server {
                 up,
                 &call.kind,
                 &selector,
-                &asked,
+                &parameters,
             ));
         }
         let limit = query.number("limit").unwrap_or(0);
-        let asked = pages::Asked {
+        let parameters = pages::PageParameters {
             // A list at resource version 0 ignores the limit: the real API server returns it as a whole from memory.
             limit: if version == Some("0") {
                 0
@@ -219,7 +219,7 @@ impl Server {
         };
         let mut list = self
             .pages
-            .list(&self.store, &call.kind, &selector, &asked)?;
+            .list(&self.store, &call.kind, &selector, &parameters)?;
         if metadata_only {
             list["apiVersion"] = "meta.k8s.io/v1".into();
             list["kind"] = "PartialObjectMetadataList".into();

@@ -236,7 +236,7 @@ impl Kinds {
                 }),
                 custom: true,
             };
-            // A changed definition replaces the kind that its former version added.
+            // If a CustomResourceDefinition changes, its new kind replaces the kind that was added before the change.
             self.0.retain(|known| {
                 !known.custom
                     || (&known.group, &known.version, &known.plural)

@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::Store;
 
-/// Maximum number of lists whose remaining items are kept.
+/// Maximum number of lists that clients have not read to the end and whose remaining items are kept.
 const KEPT: usize = 64;
 
 /// The remaining items of lists that clients have not read to the end.
@@ -37,7 +37,7 @@ struct Rest {
 
 /// The paging parameters of a list request.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct PageParameters {
     /// Maximum number of items of a page; 0 means no limit.
     pub(super) limit: usize,
     /// The parameter `continue`; empty: from the beginning.
@@ -51,9 +51,9 @@ impl Pages {
         store: &Store,
         kind: &Kind,
         selector: &Selector,
-        asked: &Asked,
+        parameters: &PageParameters,
     ) -> Result<Value, Refusal> {
-        let (version, mut items) = if asked.token.is_empty() {
+        let (version, mut items) = if parameters.token.is_empty() {
             store.with(|inner| {
                 let within = Some(&*selector.namespace).filter(|namespace| !namespace.is_empty());
                 let items = inner.shared(&kind.resource(), within);
@@ -62,7 +62,10 @@ impl Pages {
             })
         } else {
             let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = left.lists.iter().position(|rest| rest.token == asked.token);
+            let at = left
+                .lists
+                .iter()
+                .position(|rest| rest.token == parameters.token);
             let rest = at.and_then(|at| left.lists.remove(at));
             let rest = rest.ok_or_else(|| {
                 Refusal::Gone("The provided continue parameter is too old".to_owned())
@@ -70,8 +73,8 @@ impl Pages {
             (rest.version, rest.items)
         };
         let mut metadata = json!({"resourceVersion": version.to_string()});
-        if asked.limit > 0 && items.len() > asked.limit {
-            let rest = items.split_off(asked.limit);
+        if parameters.limit > 0 && items.len() > parameters.limit {
+            let rest = items.split_off(parameters.limit);
             metadata["remainingItemCount"] = rest.len().into();
             let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             left.number += 1;

@@ -25,7 +25,7 @@ pub(super) enum Refusal {
     NotAllowed,
     TooLarge(String),
     Internal(String),
-    /// A test requested this refusal, with this status.
+    /// A test configured the double to refuse requests to this path, with this HTTP status.
     Broken(u16),
 }
 

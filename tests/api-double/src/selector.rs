@@ -99,7 +99,7 @@ impl Selector {
         })
     }
 
-    /// Returns whether an object is selected.
+    /// Returns whether an object matches the namespace and all requirements on fields and labels.
     pub(super) fn selects(&self, object: &Value) -> bool {
         let within =
             self.namespace.is_empty() || object["metadata"]["namespace"] == *self.namespace;

@@ -178,7 +178,7 @@ impl Inner {
             },
             "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
         });
-        // The result is ignored: storing a new object does not fail.
+        // The result is ignored, because storing a new object cannot fail.
         self.put(key, "ADDED", object).ok();
     }
 

@@ -1,4 +1,4 @@
-//! Carries out requests for objects.
+//! Answers requests that create, read, change or delete an object.
 
 use serde_json::{Value, json};
 
@@ -168,7 +168,8 @@ fn paths(kind: &Kind) -> Result<&Scale, Refusal> {
 
 /// Returns the Scale of an object.
 ///
-/// For a custom object without replicas at the path of the definition, the real API server returns an error:
+/// If a custom object has no value at the `specReplicasPath` of its definition, the result is an error, as in the real
+/// API server:
 /// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiextensions-apiserver/pkg/registry/customresource/etcd.go>
 fn scale_of(paths: &Scale, object: &Value) -> Result<Value, Refusal> {
     let at = |path: &[String]| {

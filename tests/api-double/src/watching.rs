@@ -32,7 +32,7 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
 /// The parameters of a watch.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct WatchParameters {
     /// The resource version to start from. `None` or 0: all existing objects are sent first.
     pub(super) from: Option<u64>,
     pub(super) bookmarks: bool,
@@ -62,20 +62,20 @@ pub(super) fn answer(
     up: watch::Receiver<bool>,
     kind: &Kind,
     selector: &Selector,
-    asked: &Asked,
+    parameters: &WatchParameters,
 ) -> Response<Body> {
     let now = Instant::now();
-    let until = now + asked.timeout.unwrap_or(UNASKED);
+    let until = now + parameters.timeout.unwrap_or(UNASKED);
     let mut state = Watching {
         store: Arc::clone(store),
         changes: store.changes(),
         up,
         kind: kind.clone(),
         selector: selector.clone(),
-        seen: asked.from.unwrap_or(0),
+        seen: parameters.from.unwrap_or(0),
         until,
-        bookmark: asked.bookmarks.then(|| next_bookmark(now, until)),
-        metadata_only: asked.metadata_only,
+        bookmark: parameters.bookmarks.then(|| next_bookmark(now, until)),
+        metadata_only: parameters.metadata_only,
         first: Vec::new(),
         ended: false,
     };

@@ -1,7 +1,7 @@
 //! `ebb-bench door`: the cost per request of the path through the activator.
 //!
-//! nginx serves a page of 600 bytes, directly, through `ebb-test-door` (the activator's library), and optionally
-//! through Knative's queue-proxy. The variants are measured in turn, and the order changes with each turn. Bias:
+//! nginx serves a page of 600 bytes, directly, through `ebb-test-proxy` (the activator's library), and optionally
+//! through Knative's queue-proxy. The variants are measured in turn, and the order changes with each round. Bias:
 //! towards a too high cost, because client, proxy and server share the processors.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ebb_fixtures::{door::Front, eventually};
+use ebb_fixtures::{eventually, proxy::TestProxy};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 
@@ -32,8 +32,8 @@ const PATH: &str = "/small";
 const RATE: u32 = 1000;
 const CONNECTIONS: u32 = 10;
 
-/// Bounds of the results: maximum added latency in ms, minimum ratio of the rate through `ebb-test-door` to the rate
-/// through the queue-proxy, maximum memory of `ebb-test-door` in MiB.
+/// Bounds of the results: maximum added latency in ms, minimum ratio of the rate through `ebb-test-proxy` to the rate
+/// through the queue-proxy, maximum memory of `ebb-test-proxy` in MiB.
 const ADDED_MS: f64 = 0.2;
 const TIMES_QUEUE_PROXY: f64 = 3.0;
 const MEMORY_MIB: f64 = 200.0;
@@ -47,7 +47,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// Latency, throughput and memory of the activator
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Number of turns; each result is the median of the turns. In a turn, each variant is measured once
+    /// Number of rounds; each result is the median of the rounds. In a round, each variant is measured once
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
     /// Duration of each load, in seconds
@@ -66,16 +66,16 @@ struct Results {
     /// Median latency at 1000 requests per second, in ms.
     direct_p50_ms: f64,
     door_p50_ms: f64,
-    /// Difference of the latencies through `ebb-test-door` and directly to nginx, in ms: the median of the turns.
+    /// Difference of the latencies through `ebb-test-proxy` and directly to nginx, in ms: the median over all rounds.
     added_p50_ms: f64,
     /// Requests per second at saturation.
     direct_rate: f64,
     door_rate: f64,
     queue_proxy_rate: Option<f64>,
-    /// Ratio of the rate through `ebb-test-door` to the rate through the queue-proxy: the median of the turns. `None`
-    /// without a queue-proxy.
+    /// Ratio of the rate through `ebb-test-proxy` to the rate through the queue-proxy: the median over all rounds.
+    /// `None` without a queue-proxy.
     times_queue_proxy: Option<f64>,
-    /// Resident memory of `ebb-test-door`, in MiB: without queued requests, and with [`HELD`] queued requests.
+    /// Resident memory of `ebb-test-proxy`, in MiB: without queued requests, and with [`HELD`] queued requests.
     memory_idle_mib: f64,
     memory_held_mib: f64,
 }
@@ -90,7 +90,7 @@ struct Results {
 pub(super) fn run(options: &Options) -> Result<bool> {
     let site = Site::new();
     let server = site.nginx().address();
-    let door = Front::of(server, &[]);
+    let door = TestProxy::of(server, &[]);
     let proxy = options
         .queue_proxy
         .as_ref()
@@ -212,8 +212,8 @@ struct Turn {
 }
 
 impl Turn {
-    /// Measures all variants once. The order of the variants alternates from turn to turn, because a measurement right
-    /// after a load differs from one after a pause.
+    /// Measures all variants once. The order of the variants alternates from round to round, because a measurement
+    /// right after a load differs from one after a pause.
     fn take(
         number: u32,
         seconds: u32,
@@ -311,12 +311,12 @@ fn answer(stream: &mut TcpStream) -> Result<()> {
     }
 }
 
-/// Returns the memory of an `ebb-test-door` without backends, in MiB, as (without queued requests, with [`HELD`] queued
-/// requests).
+/// Returns the memory of an `ebb-test-proxy` without backends, in MiB, as (without queued requests, with [`HELD`]
+/// queued requests).
 fn held() -> Result<(f64, f64)> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    let mut door = Front::start(&[]);
+    let mut door = TestProxy::start(&[]);
     let idle = door.memory();
     let mut clients = Vec::new();
     for _ in 0..HELD {

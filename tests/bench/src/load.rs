@@ -31,7 +31,7 @@ pub(super) enum Load {
 }
 
 impl Load {
-    /// Loads a server for this number of seconds.
+    /// Sends requests to a server for this number of seconds.
     ///
     /// # Errors
     /// If the load was interrupted, or if a response was an error.

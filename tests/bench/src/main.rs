@@ -1,7 +1,7 @@
 //! `ebb-bench`: the measurements behind `cargo xtask bench`, of the counter and of the activator.
 //!
 //! Bias: towards results that are reproducible on a noisy machine. Variants are measured in turn, each result is the
-//! median of several turns, and each ratio is the median of the ratios of adjacent measurements. Most servers and
+//! median of several rounds, and each ratio is the median of the ratios of adjacent measurements. Most servers and
 //! clients are packages of the distribution, and the number of requests is the server's count. The exit code is 1 if a
 //! result is outside its bound.
 

@@ -20,7 +20,7 @@ use super::bpf::Hook;
 /// Their runs are added to those of sock_ops, which also runs when a connection closes.
 const SOCK_RELEASE: u32 = 34;
 
-/// The runs of one or more programs.
+/// Number and total time of the runs of one or more eBPF programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     pub(super) count: u64,
@@ -55,7 +55,7 @@ impl Sub for Runs {
     }
 }
 
-/// The runs of the programs on one cgroup, by hook.
+/// The runs of the eBPF programs on one cgroup, by hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hooks {
     pub(super) ingress: Runs,
@@ -64,7 +64,7 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// Returns the runs so far of the programs that process `pid` has attached to `cgroup`.
+    /// Returns how often and how long the programs that process `pid` has attached to `cgroup` have run so far.
     ///
     /// # Errors
     /// If the process has attached no program to `cgroup`, or does not exist.
@@ -80,9 +80,9 @@ impl Hooks {
             let Ok(text) = fs::read_to_string(entry?.path()) else {
                 continue;
             };
-            match Described::parse(&text) {
-                Some(Described::Link(link)) if link.cgroup == id => links.push(link),
-                Some(Described::Program { id, runs }) => {
+            match KernelObject::parse(&text) {
+                Some(KernelObject::Link(link)) if link.cgroup == id => links.push(link),
+                Some(KernelObject::Program { id, runs }) => {
                     programs.insert(id, runs);
                 }
                 _ => {}
@@ -134,12 +134,12 @@ struct Link {
 
 /// The kernel object that an fdinfo file describes.
 #[derive(Debug, PartialEq, Eq)]
-enum Described {
+enum KernelObject {
     Link(Link),
     Program { id: u32, runs: Runs },
 }
 
-impl Described {
+impl KernelObject {
     /// Parses an fdinfo file. The keys are those of `bpf_link_show_fdinfo`, `bpf_cgroup_link_show_fdinfo` and
     /// `bpf_prog_show_fdinfo` (kernel/bpf/syscall.c and cgroup.c).
     fn parse(text: &str) -> Option<Self> {
@@ -179,15 +179,15 @@ mod tests {
             time: 900,
         };
         assert_eq!(
-            Described::parse(program),
-            Some(Described::Program { id: 8606, runs })
+            KernelObject::parse(program),
+            Some(KernelObject::Program { id: 8606, runs })
         );
         assert_eq!(runs.each(), 300.0);
         let link =
             "link_type:\tcgroup\nlink_id:\t4\nprog_id:\t8606\ncgroup_id:\t46366\nattach_type:\t1\n";
         assert_eq!(
-            Described::parse(link),
-            Some(Described::Link(Link {
+            KernelObject::parse(link),
+            Some(KernelObject::Link(Link {
                 program: 8606,
                 cgroup: 46366,
                 attach_type: 1,
@@ -195,7 +195,7 @@ mod tests {
         );
         // `parse` returns `None` for a link that is not on a cgroup, and for a file descriptor of anything other than a
         // BPF object.
-        assert_eq!(Described::parse("link_type:\tperf\nprog_id:\t1\n"), None);
-        assert_eq!(Described::parse("pos:\t0\nflags:\t02\n"), None);
+        assert_eq!(KernelObject::parse("link_type:\tperf\nprog_id:\t1\n"), None);
+        assert_eq!(KernelObject::parse("pos:\t0\nflags:\t02\n"), None);
     }
 }

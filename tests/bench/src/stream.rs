@@ -20,12 +20,12 @@ const PIECE: usize = 256 * 1024;
 /// Time after which a body that does not progress is reported as stalled.
 const STALLED: Duration = Duration::from_secs(10);
 
-/// The direction of the body.
+/// The direction in which the body is transferred.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
-    /// From the server to the client. The server receives acknowledgements.
+    /// The server sends the body to the client, and receives acknowledgements.
     Down,
-    /// From the client to the server. The server sends acknowledgements.
+    /// The client sends the body to the server. The server sends acknowledgements.
     Up,
 }
 

@@ -25,7 +25,7 @@ pub(super) fn at_most(figure: f64, bound: f64) -> String {
     format!("≤ {bound} {}", mark(figure <= bound))
 }
 
-/// Formats the minimum of a value, and whether the value reaches it: `≥ 3 ✓`.
+/// Formats the required minimum of `figure`, and whether `figure` reaches it: `≥ 3 ✓`.
 pub(super) fn at_least(figure: f64, bound: f64) -> String {
     format!("≥ {bound} {}", mark(figure >= bound))
 }

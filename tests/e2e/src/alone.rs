@@ -19,8 +19,9 @@ pub struct LoneActivator {
     pub process: Process,
     /// The address of the activator's status port.
     pub status: SocketAddr,
-    /// The address at which the activator accepts requests for Service `web`: 127.0.0.1 and the allocated port.
-    pub door: SocketAddr,
+    /// The proxied port: the address at which the activator accepts requests for Service `web`: 127.0.0.1 and the
+    /// allocated port.
+    pub proxied: SocketAddr,
     _double: Double,
     _folder: tempfile::TempDir,
 }
@@ -39,7 +40,7 @@ impl LoneActivator {
         let kubeconfig = folder.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).expect("write");
         let status = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let door = SocketAddr::from(([127, 0, 0, 1], allotted_port()));
+        let proxied = SocketAddr::from(([127, 0, 0, 1], allotted_port()));
         let mut command = Command::new(program("ebb-activator"));
         command
             .env("KUBECONFIG", &kubeconfig)
@@ -53,12 +54,12 @@ impl LoneActivator {
             .stdin(Stdio::null())
             .stderr(Stdio::null());
         let process = Process::start(command, None);
-        record_port(&api, namespace, "web", door.port());
+        record_port(&api, namespace, "web", proxied.port());
         Self {
             api,
             process,
             status,
-            door,
+            proxied,
             _double: double,
             _folder: folder,
         }

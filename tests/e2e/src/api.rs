@@ -200,7 +200,9 @@ impl Api {
         let patch =
             format!("{path}?fieldManager=ebb-e2e&force=true&dryRun=All&fieldValidation=Strict");
         self.ask("PATCH", &patch, "application/apply-patch+yaml", object)
-            .unwrap_or_else(|refused| panic!("dry run of {path}: {refused:?}"));
+            .unwrap_or_else(|refused| {
+                panic!("the API server refuses {path} in a dry run: {refused:?}")
+            });
     }
 
     /// # Errors

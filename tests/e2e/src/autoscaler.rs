@@ -29,7 +29,7 @@ pub struct Autoscaler {
 
 /// The replica's network address, and the URL at which it reaches the API server.
 #[derive(Debug, Clone, Default)]
-pub struct Place {
+pub struct Location {
     /// The API server's URL; `None`: the cluster's own URL.
     pub api: Option<String>,
     /// A host name, and the IP address of this replica; other replicas may share the host name. `None`: the replica
@@ -59,7 +59,7 @@ impl Autoscaler {
     /// If the program cannot be started.
     #[must_use]
     pub fn launch(cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
-        Self::launch_at(&Place::default(), cluster, identity, options)
+        Self::launch_at(&Location::default(), cluster, identity, options)
     }
 
     /// Like [`Self::launch`], but with the network address and the API server's URL of `place`.
@@ -67,7 +67,12 @@ impl Autoscaler {
     /// # Panics
     /// If the program cannot be started.
     #[must_use]
-    pub fn launch_at(place: &Place, cluster: &Cluster, identity: &str, options: &[&str]) -> Self {
+    pub fn launch_at(
+        place: &Location,
+        cluster: &Cluster,
+        identity: &str,
+        options: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = folder.path().join("kubeconfig");
         let mut api = cluster.api_as("ebb-autoscaler");

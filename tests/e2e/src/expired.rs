@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
-/// Seconds between two times: the expiry of the expired token, and the issue of the valid token.
+/// The expired token expired this number of seconds before the valid token was issued. Its lifetime was as long.
 const AGO: u64 = 3600;
 
 /// Returns the token `good` with earlier times: it expired an hour before `good` was issued. `key` is the API server's

@@ -1,8 +1,8 @@
 //! Faults between a program and its API server. A relay in front of the server freezes, delays or refuses connections,
 //! or accepts connections and never answers.
 //!
-//! The relay copies bytes, so it works for a real API server and for the double. The program's kubeconfig contains the
-//! relay's URL. The test itself bypasses the relay, so it sees the true state.
+//! The relay copies bytes, so it works for a real API server and for the API server double. The program's kubeconfig
+//! contains the relay's URL. The test itself bypasses the relay, so it sees the true state.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -160,8 +160,9 @@ impl Shared {
                 let bytes = from.read(&mut chunk).await?;
                 chunk.truncate(bytes);
                 if bytes == 0 || sender.send((Instant::now(), chunk)).await.is_err() {
-                    // The connection ends only after all chunks in transit are written: after the sender of the
-                    // channel is dropped, the future `write` ends with the last chunk.
+                    // The connection must end only after all chunks in transit are written. So this future drops the
+                    // sender and never ends. Without a sender, the future `write` ends after it has written the last
+                    // chunk.
                     drop(sender);
                     return std::future::pending::<std::io::Result<()>>().await;
                 }
@@ -185,7 +186,8 @@ impl Shared {
         }
     }
 
-    /// Waits while no byte may pass through the connection with this number.
+    /// Waits until the relay may pass bytes through the connection with this number. Never returns if this connection
+    /// is frozen.
     async fn passes(&self, number: u64) {
         let mut frozen_below = self.frozen_below.subscribe();
         if *frozen_below.borrow_and_update() > number {

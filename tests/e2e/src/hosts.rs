@@ -44,8 +44,8 @@ pub fn are_own() -> bool {
 pub fn name(name: &str, address: IpAddr) {
     assert!(are_own(), "{WHERE} is the machine's");
     let mut file = OpenOptions::new().append(true).open(WHERE).expect("open");
-    // The line is written with one system call, because several tests may add a name at the same time. `writeln!`
-    // would write the line in parts.
+    // The line is appended to the hosts file with one system call, because several tests may append a line at the same
+    // time. `writeln!` would write the line in parts.
     let line = format!("{address} {name}\n");
     file.write_all(line.as_bytes()).expect("write");
 }

@@ -190,7 +190,8 @@ impl Kubelet {
 impl Drop for Kubelet {
     fn drop(&mut self) {
         self.task.abort();
-        // When the main task of the nodes has ended, its background tasks have ended too. So no further pod is started.
+        // Waits until the task that runs the nodes has ended. Its background tasks have then ended too, so no further
+        // pod is started.
         runtime().block_on(&mut self.task).ok();
         // Dropping the pods kills their processes, so that the cgroup tree can be removed.
         self.shared.pods().clear();

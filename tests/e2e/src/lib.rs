@@ -50,7 +50,7 @@ pub use self::activator::{
 pub use self::alone::LoneActivator;
 pub use self::api::Api;
 use self::api::path;
-pub use self::autoscaler::{Autoscaler, Place};
+pub use self::autoscaler::{Autoscaler, Location};
 use self::control_plane::ControlPlane;
 pub use self::faults::{ApiWay, Mode};
 pub use self::kubelet::Kubelet;

@@ -26,7 +26,7 @@ pub fn from(folder: &Path, name: &str) -> String {
     let file = file(name)
         .canonicalize()
         .expect("the file exists in this project");
-    // One component of `folder` is the root directory; it needs no `../`.
+    // The first component of `folder` is the root directory `/`, for which the relative path needs no `../`.
     let up = "../".repeat(folder.components().count() - 1);
     let below = file.strip_prefix("/").expect("an absolute path");
     format!("{up}{}", below.display())

@@ -20,7 +20,7 @@ use super::{SOON, runtime};
 /// Maximum number of error texts that are kept.
 const KEPT: usize = 10;
 
-/// Pause between two look-ups of the endpoints while there are none.
+/// Pause between two look-ups of a Service's endpoints while the Service has no endpoints.
 const NOBODY: Duration = Duration::from_millis(10);
 
 /// A running client load. Dropping it ends the load.

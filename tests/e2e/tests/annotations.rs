@@ -33,10 +33,12 @@ const A_WHILE: Duration = Duration::from_secs(7);
 fn removed() {
     let world = shared();
     let app = world.app("opt-out", "web", 1, &[FAST, TEN]);
-    eventually("published", SOON, || app.view().is_object().then_some(()));
+    eventually("the autoscaler lists the workload", SOON, || {
+        app.view().is_object().then_some(())
+    });
     let class = json!({"spec": {"template": {"metadata": {"annotations": {"autoscaling.knative.dev/class": null}}}}});
     world.api().merge(&app.path(), &class).unwrap();
-    eventually("the workload is no longer published", SOON, || {
+    eventually("the autoscaler no longer lists the workload", SOON, || {
         app.view().is_null().then_some(())
     });
     let traffic = app.traffic(40);

@@ -14,7 +14,7 @@ pub(crate) const CASES: &[Case] = &[Case::new(
     to_the_written_scale,
 )];
 
-/// The promised maximum of the median time.
+/// The promised maximum of the median time from the start of a burst to the write of the new scale.
 const WITHIN: Duration = Duration::from_millis(500);
 /// The number of bursts, each on a separate idle workload.
 const BURSTS: usize = 20;

@@ -1,9 +1,9 @@
-//! One hostile namespace next to many ordinary workloads. The hostile objects must not slow down the ordinary
-//! workloads.
+//! One namespace with hostile objects next to many ordinary workloads in other namespaces. The hostile objects must not
+//! slow down the scaling of the ordinary workloads.
 //!
-//! The API server is the double and pods are only API objects, so the test measures only the autoscaler's process.
-//! Quiet phases without the hostile objects alternate with phases with them, and the test compares the medians of both
-//! kinds of phases. So other work on the machine affects both kinds of phases alike. `EBB_TEST_FULL=1`: 1 000 ordinary
+//! The API server is a test double, and pods are only API objects, so the test measures only the autoscaler's process.
+//! Phases without the hostile objects alternate with phases with them, so other work on the machine affects both kinds
+//! of phases alike. The test compares the medians of both kinds. With `EBB_TEST_FULL=1`, there are 1 000 ordinary
 //! workloads, and ten phases of one minute of each kind.
 
 use std::collections::BTreeMap;
@@ -40,14 +40,14 @@ const LEASE: &str = "6s";
 struct Strength {
     workloads: usize,
     nodes: usize,
-    /// Case T3: number of Deployments at zero replicas.
+    /// Number of Deployments at zero replicas.
     at_zero: usize,
-    /// Case T4: number of pods whose owner has a long name.
+    /// Number of pods whose owner has a long name.
     long: usize,
-    /// Case T5: number of Services, and of ports of each Service.
+    /// Number of Services with many ports, and number of ports of each of these Services.
     services: usize,
     ports: usize,
-    /// Case T8: number of pods with owners that cannot exist.
+    /// Number of pods with owners that cannot exist.
     odd: usize,
     phases: usize,
     phase: Duration,
@@ -78,7 +78,7 @@ fn strength() -> Strength {
 
 /// The measurements of one phase.
 #[derive(Debug, Default)]
-struct Shown {
+struct PhaseFigures {
     /// Seconds from sending a report to its response, median and 99th percentile. The autoscaler responds after it has
     /// added the report to the windows and decided.
     report_p50: f64,
@@ -134,7 +134,7 @@ fn costs_nothing() {
         let decided = decided(&replicas[0]);
         (decided == strength.workloads).then_some(())
     });
-    // During this pause, the windows of the ordinary workloads are filled.
+    // Waits until the averaging windows of the ordinary workloads are full.
     thread::sleep(Duration::from_secs(10));
     let (mut calm, mut under) = (Vec::new(), Vec::new());
     let (mut calm_takes_over, mut under_takes_over) = (Duration::ZERO, Duration::ZERO);
@@ -198,7 +198,7 @@ fn costs_nothing() {
             "requests to the API server",
             1.0,
             "/s",
-            (|shown| shown.requests) as fn(&Shown) -> f64,
+            (|shown| shown.requests) as fn(&PhaseFigures) -> f64,
         ),
         ("CPU", 100.0, "%", |shown| shown.cpu),
         ("memory", 1.0, "MiB", |shown| shown.memory),
@@ -239,18 +239,20 @@ fn create(double: &Double, objects: Vec<Value>, rate: usize) -> Vec<Value> {
     seeded
 }
 
-/// Notes the medians of a measurement without and with the hostile objects. Returns a text if the ratio is too high.
+/// Records the medians of a measurement without and with the hostile objects. Returns an error text if the ratio of the
+/// medians is too high.
 ///
-/// Equal phases differ too, so a median that is not above the highest value of a quiet phase is no violation.
+/// Phases without the hostile objects differ from each other too. So a median that is not above the highest value of
+/// these phases is no violation.
 fn ratio(
     what: &str,
-    calm: &[Shown],
-    under: &[Shown],
+    calm: &[PhaseFigures],
+    under: &[PhaseFigures],
     scale: f64,
     unit: &str,
-    of: impl Fn(&Shown) -> f64,
+    of: impl Fn(&PhaseFigures) -> f64,
 ) -> Option<String> {
-    let figures = |phases: &[Shown]| {
+    let figures = |phases: &[PhaseFigures]| {
         let mut figures: Vec<_> = phases.iter().map(&of).collect();
         figures.sort_by(f64::total_cmp);
         figures
@@ -270,7 +272,12 @@ fn ratio(
     (during > (before * AT_MOST).max(worst)).then_some(line)
 }
 
-fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Duration) -> Shown {
+fn measure(
+    cluster: &Cluster,
+    replica: &Autoscaler,
+    nodes: &Simulated,
+    time: Duration,
+) -> PhaseFigures {
     drop(nodes.took());
     let (spent, reports) = ingest(replica);
     let (begun, cpu, asked) = (Instant::now(), cost::cpu(replica.pid()), requests(cluster));
@@ -298,7 +305,7 @@ fn measure(cluster: &Cluster, replica: &Autoscaler, nodes: &Simulated, time: Dur
             .copied()
             .unwrap_or(f64::INFINITY)
     };
-    Shown {
+    PhaseFigures {
         report_p50: at(&took, 0.5),
         report_p99: at(&took, 0.99),
         in_autoscaler: spent / reports.max(1.0),
@@ -368,7 +375,7 @@ fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
     took
 }
 
-/// Returns the number of ordinary workloads for which the autoscaler has decided.
+/// Returns the number of ordinary workloads (all except the hostile ones) for which the autoscaler has made a decision.
 fn decided(replica: &Autoscaler) -> usize {
     let (_, body) = replica.get("/metrics").unwrap_or_default();
     let of = |line: &&str| {
@@ -432,12 +439,13 @@ fn ordinary(strength: &Strength) -> Vec<Value> {
     objects
 }
 
-/// Returns the hostile objects of the cases T3, T4, T5 and T8.
+/// Returns the hostile objects: Deployments at zero replicas, Services with many ports, pods whose owner has a long
+/// name, and pods with owners that cannot exist.
 fn hostile(strength: &Strength) -> Vec<Value> {
     let mut objects = Vec::new();
     let annotations = opted_in(&[]);
     let named = |name: String| json!({"name": name, "namespace": HOSTILE});
-    // Case T3: each Service's selector matches all Deployments.
+    // Deployments at zero replicas: each Service's selector matches all of them.
     let labels = json!({"app": "all"});
     for number in 0..strength.at_zero {
         let name = format!("zero-{number}");
@@ -451,7 +459,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
         }));
     }
-    // Case T5: Services with a thousand ports each.
+    // Services with many ports.
     for number in 0..strength.services {
         let ports = (0..strength.ports)
             .map(|port| json!({"name": format!("p{port}"), "port": port + 1, "targetPort": 8080}));
@@ -475,7 +483,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
         })
     };
     let reference = |api: String, kind: &str, name: String, uid: String| json!({"apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true});
-    // Case T4: pods whose owners' names are almost as long as the API server accepts.
+    // Pods whose owners' names are almost as long as the API server accepts.
     for number in 0..strength.long {
         let name = format!("{}{number}", "n".repeat(NAME));
         let owner = reference(
@@ -490,7 +498,7 @@ fn hostile(strength: &Strength) -> Vec<Value> {
             json!("a".repeat(255 << 10)),
         ));
     }
-    // Case T8: pods whose owners cannot exist.
+    // Pods whose owners cannot exist.
     for number in 0..strength.odd {
         let uid = format!("odd-{number}");
         let owner = match number % 2 {

@@ -31,7 +31,7 @@ fn killed_under_load() {
         .unwrap();
     assert!(
         desired.abs_diff(before) <= 1,
-        "the standby's windows must be filled: it desires {desired} replicas, the leader desired {before}"
+        "the standby's averaging window must be full: it desires {desired} replicas, the leader desired {before}"
     );
     while !standby.is_leading() {
         assert!(

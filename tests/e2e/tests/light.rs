@@ -21,8 +21,8 @@ pub(crate) const CARRIES: f64 = 7.0;
 /// in values for it. Until then, 0.5 s of the window of 6 s (8 %) seem to be without load.
 const EXACT: f64 = 0.9;
 
-/// Returns the minimum number of pods that a load requires, at the time `ended` after its end. The average over the
-/// window falls as the window moves on. `ended` is zero if the load has not ended.
+/// Returns the minimum number of pods that a load still requires when it ended `ended` ago. After the end of the load,
+/// the load's average over the window falls. `ended` is zero if the load has not ended.
 pub(crate) fn needs(load: f64, ended: Duration) -> i32 {
     let left = match ended {
         Duration::ZERO => 1.0,

@@ -16,11 +16,11 @@ mod agent;
 mod annotations;
 mod burst;
 mod config;
+mod conflicts;
 mod cost;
 mod deploy;
 mod hostile;
 mod kinds;
-mod lack;
 mod leader;
 mod light;
 mod matrix;
@@ -30,12 +30,12 @@ mod page;
 mod prometheus;
 mod rbac;
 mod restart;
-mod rivals;
 mod scale;
 mod security;
-mod silent;
 mod size;
+mod stale;
 mod trust;
+mod unavailable;
 mod world;
 mod zero;
 
@@ -82,20 +82,20 @@ fn main() -> ExitCode {
         [
             // Long tests that run in parallel with other tests are started first.
             matrix::CASES,
-            silent::CASES,
+            stale::CASES,
             outage::CASES,
             leader::CASES,
             rbac::CASES,
             security::CASES,
             scale::CASES,
             annotations::CASES,
-            rivals::CASES,
+            conflicts::CASES,
             config::CASES,
             kinds::CASES,
             metrics::CASES,
             prometheus::CASES,
             page::CASES,
-            lack::CASES,
+            unavailable::CASES,
             deploy::CASES,
             restart::CASES,
             burst::CASES,

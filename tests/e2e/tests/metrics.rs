@@ -33,7 +33,8 @@ const OF_OBJECTS: [&str; 6] = [
     "kind",
     "name",
 ];
-/// The maximum number of values of each other label. The values of these labels are constants of the programs.
+/// The maximum number of values of each label that is not in [`OF_OBJECTS`]. The values of such a label are constants
+/// of the programs.
 const FEW: usize = 20;
 
 /// Creates a workload, and returns the `/metrics` responses of the autoscaler and of the agent that counts the

@@ -1,6 +1,7 @@
 //! The RBAC permissions of Ebb's service accounts: enough for the programs, and no permission that they do not use.
 //!
-//! The test compares the permissions with the audit log of a real API server; the double does not implement RBAC.
+//! The test compares the permissions with the audit log of a real API server, because the API server double does not
+//! implement RBAC.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,7 +60,7 @@ struct Right {
     verb: String,
     /// Group, resource and subresource.
     resource: String,
-    /// Name of the object; empty in a permission: any name.
+    /// Name of the object. In a permission, an empty name means any name.
     name: String,
 }
 
@@ -145,7 +146,8 @@ fn asked(entry: &Value) -> Option<(Right, u64)> {
     ))
 }
 
-/// Causes all kinds of requests, and compares the used permissions with the granted permissions.
+/// Makes Ebb send every kind of request to the API server, and compares the permissions used with the permissions
+/// granted.
 fn enough_and_no_more() {
     let world = World::before(&["first"], &[ACCOUNT], |cluster| {
         install_activator(cluster.api());
@@ -210,14 +212,15 @@ fn everything(world: &World) {
         });
     }
     // The replica `other` needs a certificate with another host name, and the test has overwritten the published
-    // certificate authority. Both cause requests that need permissions.
+    // certificate authority. For each of these two reasons, the replica sends requests whose permissions the test must
+    // see.
     let authority = path("v1", "ConfigMap", SYSTEM, "ebb-autoscaler-ca");
     let changed = json!({"data": {"ca.crt": "nonsense"}});
     world.api().merge(&authority, &changed).unwrap();
     let other = Autoscaler::start(&world.cluster, "other", &["--tls-names", "localhost,other"]);
     other.finish();
     // An agent on a kernel that is too old cannot count, so it sends an Event.
-    crate::lack::old_kernel_in(world);
+    crate::unavailable::old_kernel_in(world);
 }
 
 /// An activator enters the request path of a Service. Then the Service's workload is deleted, and Ebb deletes its

@@ -41,7 +41,7 @@ fn loses_nothing() {
             thread::sleep(Duration::from_millis(700));
             agent.restart();
         }
-        eventually("all heard of again", SOON, || {
+        eventually("all report again", SOON, || {
             (app.view()["pods_without_metrics"] == 0).then_some(())
         });
     }
@@ -62,8 +62,8 @@ fn loses_nothing() {
         "the servers' counts must equal the number of answers at the clients"
     );
     for (name, requests) in &pods {
-        // The agent also counts the test's own request for the server's count. The server's count excludes this
-        // request.
+        // The test has sent one request to query the server's own count. The agent counts this request, but the server
+        // does not.
         let expected = requests + 1;
         let label = format!("pod=\"{name}\"");
         eventually(&format!("{expected} requests of {name}"), SOON, || {

@@ -26,8 +26,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("scale::pods_in_use_stay", NODES, pods_in_use_stay),
 ];
 
-/// `LONG`: number of concurrent long requests, which need two pods (12 / 7 = 1.7). `LONG_REQUEST`: duration of each,
-/// longer than a window and its decisions.
+/// `LONG`: number of concurrent long requests. They need two pods, because the autoscaler aims at 7 requests per pod
+/// (12 / 7 = 1.7). `LONG_REQUEST`: duration of each long request, longer than a window and the decisions after it.
 const LONG: usize = 12;
 const LONG_REQUEST: Duration = Duration::from_secs(20);
 
@@ -65,8 +65,8 @@ fn two_side_by_side() {
         busy.view()["stable"].as_f64().unwrap(),
         calm.view()["stable"].as_f64().unwrap(),
     );
-    // A pod that is younger than the window counts only for the part of the window in which it existed. This raises the
-    // averages, so the upper bounds are above the loads of 28 and 3.
+    // The average of a pod that is younger than the window covers only the part of the window in which the pod existed.
+    // This raises the workloads' averages, so the upper bounds are above the numbers of clients (28 and 3).
     assert!((20.0..=30.0).contains(&busy_load), "{busy_load}");
     assert!((2.0..=3.2).contains(&calm_load), "{calm_load}");
     to_busy.assert_all_ok();

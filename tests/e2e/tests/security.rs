@@ -131,7 +131,7 @@ fn own_pods() {
         .iter()
         .find(|pod| pod.namespace == "foreign")
         .expect("a running pod of this test");
-    // `other` is the node on which the pod does not run.
+    // `other` is the second of the two nodes: the pod does not run on it.
     let other = world
         .kubelet
         .nodes()
@@ -257,7 +257,7 @@ fn nothing_is_lost(world: &World, app: &crate::world::App<'_>) {
     let traffic = app.traffic(14);
     traffic.set(14);
     app.await_replicas(SOON, |replicas| replicas >= 2);
-    eventually("nobody silent", SOON, || {
+    eventually("all pods have current metrics", SOON, || {
         (app.view()["pods_without_metrics"] == 0).then_some(())
     });
     assert_eq!(

@@ -1,8 +1,8 @@
 //! CPU and memory use of the autoscaler in a large cluster.
 //!
 //! With `EBB_TEST_FULL=1`: 5 000 agents with 30 pods each, 10 000 workloads, and one report per second from each agent.
-//! Otherwise a twentieth of the agents and workloads. The API server is the double, and the agents are connections of
-//! the test process, so the test measures only the autoscaler's process.
+//! Otherwise a twentieth of the agents and workloads. The API server is a test double, and the agents are connections
+//! of the test process, so the test measures only the autoscaler's process.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -56,7 +56,7 @@ fn large_cluster() {
             let uids = on_node.remove(&node).unwrap();
             #[allow(
                 clippy::async_yields_async,
-                reason = "the caller keeps the task's handle and does not wait for the task"
+                reason = "the handle of the spawned task is kept, and the task is not awaited"
             )]
             let task = block_on(async {
                 tokio::spawn(agent(number, node, token, uids, trust, port, sent))
@@ -69,7 +69,7 @@ fn large_cluster() {
         thread::sleep(SECOND);
         (sent.load(Ordering::Relaxed) - before >= nodes as u64 * 9 / 10).then_some(())
     });
-    // During this pause, the windows are filled and all connections are established.
+    // Waits until the averaging windows are full and all connections are established.
     thread::sleep(Duration::from_secs(if full() { 70 } else { 10 }));
     let (cpu, reports, begun, buckets) = (
         cost::cpu(replica.pid()),

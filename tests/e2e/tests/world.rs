@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use ebb_e2e::agent::Agent;
 use ebb_e2e::api::path;
 use ebb_e2e::{Api, Autoscaler, Cluster, Kubelet, SOON, Traffic, deployment, opted_in};
-use ebb_fixtures::{Held, Need, Shared, eventually};
+use ebb_fixtures::{Need, Shared, SharedRef, eventually};
 use serde_json::Value;
 
-/// Needs of a test on nodes: the pods are processes in cgroups.
+/// What a test with nodes needs, because the nodes run pods as processes in cgroups.
 pub(crate) const NODES: &[Need] = &[Need::Cgroup];
 /// Annotation for windows of 6 s, the shortest that Ebb allows, so that tests take little time.
 pub(crate) const FAST: (&str, &str) = ("autoscaling.knative.dev/window", "6s");
@@ -35,7 +35,7 @@ pub(crate) struct World {
 static SHARED: Shared<World> = Shared::new();
 
 /// Returns the shared cluster. Tests that use it at the same time must use separate namespaces.
-pub(crate) fn shared() -> Held<World> {
+pub(crate) fn shared() -> SharedRef<World> {
     SHARED.get(|| World::new(&["first"]))
 }
 

@@ -11,10 +11,10 @@
     reason = "tests panic, so that the backtrace stays"
 )]
 
-mod door;
 mod exact;
 mod fixtures;
 mod pins;
+mod proxy;
 mod refused;
 mod run;
 mod top;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         .chain(exact::cases())
         .chain(run::cases())
         .chain(pins::cases())
-        .chain(door::cases())
+        .chain(proxy::cases())
         .chain(top::CASES.iter().copied());
     let verdict = ebb_fixtures::main(cases);
     exact::end();

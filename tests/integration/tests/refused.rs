@@ -6,28 +6,28 @@ use std::process::Command;
 use ebb_fixtures::{dead_runs, ebb, run};
 
 /// The expected properties of a rejection: the exit code, and the texts that the error message must contain.
-pub(crate) struct Refused<'a> {
+pub(crate) struct Rejection<'a> {
     code: i32,
     names: &'a [&'a str],
 }
 
-impl<'a> Refused<'a> {
-    /// Returns a rejection of unusable input: exit code 1.
+impl<'a> Rejection<'a> {
+    /// Returns the expected rejection of unusable input, with exit code 1.
     pub(crate) fn input(names: &'a [&'a str]) -> Self {
         Self { code: 1, names }
     }
 
-    /// Returns a rejection of an invalid command line: exit code 2.
+    /// Returns the expected rejection of an invalid command line, with exit code 2.
     pub(crate) fn usage(names: &'a [&'a str]) -> Self {
         Self { code: 2, names }
     }
 }
 
-/// Runs `command` to its end, and checks its rejection and that it leaves nothing behind.
+/// Runs `command` to its end. Checks that it is rejected as `refused` describes, and that it leaves no cgroups behind.
 #[track_caller]
-pub(crate) fn assert_refused(command: Command, refused: &Refused<'_>) {
+pub(crate) fn assert_refused(command: Command, refused: &Rejection<'_>) {
     let shown = format!("{command:?}");
-    // Cgroups that earlier failed tests left are ignored.
+    // Ignores cgroups that were left behind by tests that failed earlier.
     let before = dead_runs();
     let end = ebb::to_end(command, run::SOON);
     let stderr = &end.stderr;

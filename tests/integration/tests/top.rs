@@ -24,7 +24,8 @@ pub(super) const CASES: &[Case] = &[
     Case::beside("top::a_terminal_that_only_prints_is_printed_on", &[], dumb),
 ];
 
-/// Less than the five seconds for which `ebb top` waits for a response: a key must take effect within this time.
+/// The time within which a key must take effect. It is shorter than the five seconds for which `ebb top` waits for a
+/// response.
 const BEFORE_THE_ANSWER: Duration = Duration::from_secs(4);
 /// Terminal sequences that switch to the alternate screen (`ENTER`) and back (`LEAVE`).
 const ENTER: &str = "\x1b[?1049h";
@@ -138,7 +139,7 @@ impl Top {
         let (kept, mut reader) = (Arc::clone(&written), screen.try_clone().unwrap());
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Reading fails when no program has the terminal open any more.
+            // The read fails, and the thread ends, when no program has the terminal open any more.
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 kept.lock().unwrap().extend_from_slice(&bytes[..count]);
             }

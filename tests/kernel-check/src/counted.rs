@@ -13,10 +13,10 @@ use ebb_agent::{
 };
 use ebb_fixtures::{
     TestCgroup, poll,
-    server::{Place, Sample},
+    server::{Sample, ServerSite},
 };
 
-use super::Lacks;
+use super::MissingFeature;
 
 /// Time limit for everything that a check waits for. Emulated machines are about 20 times slower than real ones, and a
 /// connection with lost packets may need several TCP timeouts until it closes.
@@ -45,7 +45,7 @@ pub(super) fn unload() {
 
 /// A counted cgroup. Dropping this value ends the counting and kills the processes in the cgroup.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct CountedCgroup {
     pod: PodId,
     cgroup: TestCgroup,
 }
@@ -91,26 +91,26 @@ impl From<&Reading> for Count {
     }
 }
 
-impl Counted {
+impl CountedCgroup {
     /// Creates a cgroup and counts it by the default rules.
-    pub(super) fn new() -> Result<Self, Lacks> {
+    pub(super) fn new() -> Result<Self, MissingFeature> {
         Self::with(&Rules::default())
     }
 
-    /// Creates a cgroup and counts it by these rules.
-    pub(super) fn with(rules: &Rules) -> Result<Self, Lacks> {
+    /// Creates a cgroup, and starts to count its requests by the rules `rules`.
+    pub(super) fn with(rules: &Rules) -> Result<Self, MissingFeature> {
         Self::attach(TestCgroup::new(), rules)
     }
 
-    /// Starts to count an existing cgroup.
+    /// Starts to count the requests of an existing cgroup.
     ///
     /// # Errors
-    /// If the programs could not be loaded. This is not a failure of the calling check: the check that loads the
-    /// programs fails.
-    pub(super) fn attach(cgroup: TestCgroup, rules: &Rules) -> Result<Self, Lacks> {
+    /// If the programs could not be loaded. This is not a failure of the calling check, because a separate check loads
+    /// the programs and fails.
+    pub(super) fn attach(cgroup: TestCgroup, rules: &Rules) -> Result<Self, MissingFeature> {
         let mut counter = counter();
         let Some(counter) = counter.as_mut() else {
-            return Err(Lacks("the programs are not loaded".to_owned()));
+            return Err(MissingFeature("the programs are not loaded".to_owned()));
         };
         let pod = counter
             .attach(cgroup.path(), rules)
@@ -130,7 +130,7 @@ impl Counted {
 
     /// Starts `ebb-sample` in this cgroup, like `sample`, but at this address.
     pub(super) fn sample_at(&self, address: impl Into<IpAddr>) -> Sample {
-        let sample = Sample::start(Place::at(&self.cgroup, address));
+        let sample = Sample::start(ServerSite::at(&self.cgroup, address));
         // `Sample::start` opens a connection to see whether the server listens. Waits until this connection is closed.
         self.at_rest();
         sample
@@ -175,7 +175,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedCgroup {
     fn drop(&mut self) {
         if let Some(counter) = counter().as_mut() {
             counter.detach(self.pod);

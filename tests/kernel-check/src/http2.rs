@@ -44,7 +44,7 @@ pub(super) struct Http2 {
 }
 
 /// A response whose header section has been received, and whose body may still be arriving.
-pub(super) type Begun = Response<RecvStream>;
+pub(super) type ResponseHead = Response<RecvStream>;
 
 impl Http2 {
     pub(super) async fn connect(to: SocketAddr) -> Self {
@@ -74,7 +74,7 @@ impl Http2 {
     }
 
     /// Sends a request whose body consists of `pieces`, and waits for the header section of the response.
-    pub(super) async fn begin(&self, path: &str, pieces: &[Bytes]) -> Begun {
+    pub(super) async fn begin(&self, path: &str, pieces: &[Bytes]) -> ResponseHead {
         let uri = format!("http://{}{path}", self.authority);
         let method = if pieces.is_empty() { "GET" } else { "POST" };
         let request = Request::builder().method(method).uri(uri).body(());

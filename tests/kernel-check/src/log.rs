@@ -8,9 +8,9 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 /// libraries.
 const FILTER: &str = "warn,ebb_agent=debug";
 
-/// The maximum number of lines that are written of one event. A verifier log can have a million lines, and its last
-/// lines state the error. The serial console takes about a microsecond per byte, so a whole log would take more than a
-/// minute.
+/// Maximum number of lines of one log event that are written; the first lines of a longer event are omitted. A verifier
+/// log can have a million lines, and its last lines state the error. The serial console takes about a microsecond per
+/// byte, so a whole log would take more than a minute.
 const LINES: usize = 60;
 
 /// Starts the logging of events, for the life of the process.

@@ -20,7 +20,7 @@ use nix::{
     unistd::dup2_stdout,
 };
 
-/// The device to which the results are written.
+/// The serial port of the virtual machine to which the results are written.
 const RESULTS: &str = "/dev/ttyS1";
 
 /// The folder with the kernel modules to load, which are loaded in the order of their names.

@@ -33,10 +33,10 @@ use libtest_mimic::{Arguments, ColorSetting, Completion, Trial};
 const ONLY: &str = "EBB_CHECK";
 
 /// The reason why a check is skipped: a feature that the kernel or the configuration of the machine lacks.
-struct Lacks(String);
+struct MissingFeature(String);
 
 /// The result of a check: completed or skipped. A failed check panics.
-type Verdict = Result<(), Lacks>;
+type Verdict = Result<(), MissingFeature>;
 
 /// Returns whether the kernel has `bpf_loop` (Linux 5.17). Without `bpf_loop`, a chain of tail calls reads the
 /// out-of-order buffer, and the length of this chain is limited. If more bytes are buffered, the connection becomes
@@ -98,7 +98,9 @@ fn run() -> ExitCode {
             Trial::ignorable_test(name, move || {
                 Ok(match check() {
                     Ok(()) => Completion::Completed,
-                    Err(Lacks(what)) => Completion::ignored_with(format!("skipped: {what}")),
+                    Err(MissingFeature(what)) => {
+                        Completion::ignored_with(format!("skipped: {what}"))
+                    }
                 })
             })
         })

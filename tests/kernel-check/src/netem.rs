@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use ebb_fixtures::net::netlink::{LOOPBACK, attribute, request};
 
-use super::Lacks;
+use super::MissingFeature;
 
 // Constants of include/uapi/linux/rtnetlink.h and pkt_sched.h.
 const NEW_QDISC: u16 = 36;
@@ -18,10 +18,11 @@ const CREATE_OR_REPLACE: u16 = 0x400 | 0x100; // NLM_F_CREATE | NLM_F_REPLACE
 /// netem's unit of time, 64 ns (`PSCHED_SHIFT` of include/net/pkt_sched.h).
 const TICK: Duration = Duration::from_nanos(64);
 
-/// The maximum number of delayed packets: more than these checks ever have in transit.
+/// Maximum number of packets that are delayed at the same time. The checks never have so many packets in transit.
 const QUEUE: u32 = 10_000;
 
-/// The faults of the network. `lost`, `doubled` and `hurried` are percentages of the packets.
+/// The faults of the network. `lost`, `doubled` and `hurried` are percentages of the packets; hurried packets overtake
+/// delayed packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     pub(super) lost: u32,
@@ -39,7 +40,7 @@ impl Netem {
     ///
     /// # Errors
     /// If the kernel has no network emulator.
-    pub(super) fn with(faults: Faults) -> Result<Self, Lacks> {
+    pub(super) fn with(faults: Faults) -> Result<Self, MissingFeature> {
         let ticks = (faults.delay.as_nanos() / TICK.as_nanos()) as u32;
         // The fields of `struct tc_netem_qopt`: latency, limit, loss, gap, duplicate, jitter.
         let gap = u32::from(faults.hurried > 0);
@@ -64,7 +65,7 @@ impl Netem {
         match request(NEW_QDISC, CREATE_OR_REPLACE, &body) {
             Ok(()) => Ok(Self(())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Lacks("no sch_netem in this kernel".to_owned()))
+                Err(MissingFeature("no sch_netem in this kernel".to_owned()))
             }
             Err(error) => panic!("netem with {faults:?}: {error}"),
         }

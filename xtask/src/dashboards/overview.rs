@@ -178,7 +178,7 @@ fn activator() -> Vec<Panel> {
 
 fn machinery() -> Vec<Panel> {
     vec![
-        Panel::lines("Counted pods", "short", "Pods that opted in, by their state at the agents; and nodes on which no request is counted.")
+        Panel::lines("Counted pods", "short", "Pods that opted in, by the state that their agent reports, and the number of nodes on which no request is counted.")
             .query("{{state}}", "sum by (state) (ebb_agent_pods)")
             .query("nodes that do not count requests", "count(ebb_agent_counting == 0) or vector(0)"),
         Panel::lines("Reports", "reqps", "Reports of agents, by outcome.")

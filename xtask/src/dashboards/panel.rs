@@ -223,7 +223,7 @@ fn lines_look(stacked: bool) -> Value {
         "min": 0,
         "custom": {
             "drawStyle": "line", "lineWidth": 2, "fillOpacity": fill, "showPoints": "never",
-            // In ms: if values are missing for a minute, the line has a gap.
+            // Threshold in ms: if values are missing for more than a minute, the line has a gap.
             "spanNulls": 60_000,
             "stacking": {"mode": mode, "group": "A"},
         },

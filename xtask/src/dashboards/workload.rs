@@ -8,7 +8,7 @@ use super::{Dashboard, annotation, link, panel::Panel, variable};
 const CHOSEN: &str = "namespace=\"$namespace\", kind=\"$kind\", name=\"$name\"";
 /// Label selector for the pods of the same workload in metrics of the agents.
 const ITS_PODS: &str = "namespace=\"$namespace\", workload_kind=\"$kind\", workload=\"$name\"";
-/// Label selector for the proxied ports of the selected Services in metrics of the activators.
+/// Label selector for the selected Services in the activators' metrics of proxied ports.
 const ITS_PORTS: &str = "namespace=\"$namespace\", service=~\"$service\"";
 
 pub(super) fn dashboard() -> Dashboard {
@@ -65,8 +65,8 @@ fn one(metric: &str) -> String {
     format!("max(ebb_workload_{metric}{{{CHOSEN}}})")
 }
 
-/// Returns a query that has a value when the requested replicas differ from those 15 s (one scrape) earlier. `how` is
-/// `> 0` for an increase, `< 0` for a decrease.
+/// Returns a PromQL query that has a value when the number of requested replicas differs from the number 15 s (one
+/// scrape interval) earlier. `how` is `> 0` for an increase, `< 0` for a decrease.
 fn scaled(how: &str) -> String {
     format!(
         "max(ebb_workload_requested_replicas{{{CHOSEN}}}) - max(ebb_workload_requested_replicas{{{CHOSEN}}} offset 15s) {how}"

@@ -9,15 +9,15 @@ use textplots::{
 
 use super::{steps, timeline::Timeline};
 
-/// Both charts, one above the other on the same time axis.
+/// The charts of the concurrency and of the replicas, one above the other on the same time axis.
 pub(super) struct Chart<'a>(pub(super) &'a Timeline);
 
 /// Width in braille dots, two per column: 70 columns, or 80 columns with the labels.
 const WIDTH: u32 = 140;
 
-/// Heights in braille dots, four per line: ten lines for the concurrency, and (next constant) six lines for the
-/// replicas.
+/// Height of the chart of the concurrency in braille dots, four per line of text: ten lines.
 const LOAD_HEIGHT: u32 = 40;
+/// Height of the chart of the replicas in braille dots, four per line of text: six lines.
 const COPIES_HEIGHT: u32 = 24;
 
 impl fmt::Display for Chart<'_> {

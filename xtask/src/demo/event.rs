@@ -23,7 +23,7 @@ pub(super) enum Event {
         /// `started`, `ready`, `draining`, `stopped` or `failed`.
         state: State,
     },
-    /// An event that this reader does not know.
+    /// An event of a type that the demo does not use.
     #[serde(other)]
     Other,
 }
@@ -39,20 +39,23 @@ pub(super) enum State {
     Failed,
 }
 
-/// A decision and its basis.
+/// A decision, and the measured values and the reason that led to it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub(super) struct Decision {
     pub(super) t: f64,
-    /// Number of replicas that are alive; the next field is the number of ready replicas.
+    /// Number of replicas that are alive.
     pub(super) replicas: u32,
+    /// Number of ready replicas.
     pub(super) ready: u32,
     /// Mean number of requests in flight and queued since the previous decision.
     pub(super) concurrency: f64,
-    /// Requests in flight at the time of the decision; the next field is the number of queued requests.
+    /// Requests in flight at the time of the decision.
     pub(super) in_flight: u64,
+    /// Requests queued at the time of the decision.
     pub(super) queued: u64,
-    /// Averages over the stable window and (next field) the panic window; `None` without data.
+    /// Average over the stable window; `None` without data.
     pub(super) stable: Option<f64>,
+    /// Average over the panic window; `None` without data.
     pub(super) panic: Option<f64>,
     pub(super) desired: u32,
     pub(super) panic_mode: bool,

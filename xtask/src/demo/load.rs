@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Outcome {
     /// Time from a request to the end of its response, for each 200; sorted.
     pub(super) latencies: Vec<Duration>,
-    /// Descriptions of all other results.
+    /// One description per request that did not get a 200: its status or its error.
     pub(super) failures: Vec<String>,
 }
 

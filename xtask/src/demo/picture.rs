@@ -18,8 +18,9 @@ use super::{event::Decision, script::Played, steps, timeline::Timeline};
 
 /// Size (width, height) in pixels: twice the width of a column of the README, where the picture is shown at half size.
 const SIZE: (u32, u32) = (1200, 680);
-/// Height of the title and the legend, and (next constant) height of the panel of the replicas, in pixels.
+/// Height of the title and the legend, in pixels.
 const HEADER: u32 = 76;
+/// Height of the panel of the replicas, in pixels.
 const LOWER: u32 = 200;
 /// Space in pixels for the labels of the axes.
 const LABELS: u32 = 62;
@@ -128,7 +129,7 @@ fn draw_load(area: &Area<'_>, timeline: &Timeline) -> Result<()> {
     shade_panics(&mut panel, timeline, top)?;
     name_phases(&mut panel, timeline, top)?;
 
-    // A mean is drawn over its interval, which ends at its decision.
+    // The mean concurrency of a decision is drawn over the interval between the previous decision and this decision.
     panel.draw_series(
         AreaSeries::new(steps::concurrency(timeline), 0.0, SKY.mix(0.3))
             .border_style(SKY.stroke_width(1)),

@@ -98,8 +98,8 @@ impl<'a> Program<'a> {
         )
     }
 
-    /// Converts `moment` to the clock of the events, in seconds. The conversion becomes more precise with each event
-    /// read.
+    /// Converts `moment` to the time that events of `ebb run` contain: seconds since the start of the run. The start is
+    /// estimated from the events read so far, so each event can make the conversion more precise.
     pub(super) fn t(&self, moment: Instant) -> f64 {
         moment
             .saturating_duration_since(self.origin.get())

@@ -45,11 +45,11 @@ pub(super) struct Phase {
 }
 
 enum Length {
-    /// The phase lasts this number of seconds.
+    /// The phase of the load lasts this number of seconds.
     For(u64),
-    /// The phase lasts until one request is answered, however long this takes.
+    /// The phase of the load lasts until one request is answered, however long this takes.
     OneRequest,
-    /// The phase lasts until there is no replica.
+    /// The phase of the load lasts until no replica is left.
     UntilZero,
 }
 
@@ -172,7 +172,7 @@ impl Phase {
             Length::For(seconds) if self.clients == 0 => format!("no request for {seconds} s"),
             Length::For(seconds) => format!("{} clients for {seconds} s", self.clients),
             Length::OneRequest => "the first request, while there is no replica".to_owned(),
-            Length::UntilZero => "no request until there is no replica".to_owned(),
+            Length::UntilZero => "no request, until no replica is left".to_owned(),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use super::timeline::Timeline;
 
-/// Whether a value holds in the interval that ends at its time, or from its time on.
+/// The interval in which the value of a point (time, value) holds.
 #[derive(Clone, Copy)]
 pub(super) enum Holds {
-    /// A mean holds over the interval that ends at its time.
+    /// The interval from the previous point to this point, for example for a mean.
     Before,
-    /// A state holds from its time on.
+    /// The interval from this point to the next point, for example for a state.
     After,
 }
 
@@ -26,7 +26,7 @@ pub(super) fn steps(points: impl IntoIterator<Item = (f64, f64)>, holds: Holds) 
     corners
 }
 
-/// Returns the step line of the concurrency. Each mean holds over the interval that ends at its decision.
+/// Returns the step line of the concurrency. Each decision contains the mean since the previous decision.
 pub(super) fn concurrency(timeline: &Timeline) -> Vec<(f64, f64)> {
     let means = timeline
         .decisions

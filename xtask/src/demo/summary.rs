@@ -64,7 +64,7 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "{table}")?;
         write!(
             f,
-            "in flight: the mean that the kernel counted; replicas: those ready at the end of the phase"
+            "in flight: mean of the requests in flight, counted in the kernel; replicas: ready at the end of the phase"
         )
     }
 }

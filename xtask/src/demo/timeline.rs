@@ -32,8 +32,9 @@ pub(super) struct Span {
     pub(super) name: &'static str,
     /// Number of parallel clients.
     pub(super) clients: usize,
-    /// Start and (next field) end of the phase, in seconds since the start of `ebb run`.
+    /// Start of the phase, in seconds since the start of `ebb run`.
     pub(super) from: f64,
+    /// End of the phase, in seconds since the start of `ebb run`.
     pub(super) to: f64,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Timeline {
     pub(super) cold_starts: Vec<ColdStart>,
     pub(super) spans: Vec<Span>,
     /// Tuples (time, number of ready replicas from then on), one per change. They come from the events of the replicas,
-    /// because decisions contain the number only at their own times.
+    /// because a decision contains only the number at the time of the decision.
     ready: Vec<(f64, u32)>,
     ready_now: BTreeSet<u64>,
 }

@@ -37,14 +37,14 @@ impl Verdict {
         let idle = ready_after("idle");
         check(
             idle == Some(0),
-            format!("0: {} before the first request", replicas(idle)),
+            format!("starts at 0: {} before the first request", replicas(idle)),
         );
         let woken = ready_after("one request");
         match timeline.cold_starts.first() {
             Some(cold) => check(
                 woken == Some(1),
                 format!(
-                    "1: the first request waited {:.0} ms for {}: {:.0} ms for its start, {:.1} ms added by Ebb",
+                    "0 → 1: the first request waited {:.0} ms for {}: {:.0} ms for the start, {:.1} ms added by Ebb",
                     cold.waited_ms,
                     replicas(woken),
                     cold.start_ms,
@@ -53,15 +53,21 @@ impl Verdict {
             ),
             None => check(
                 false,
-                format!("1: no cold start was seen, {}", replicas(woken)),
+                format!(
+                    "0 → 1: no cold start was seen; {} after the first request",
+                    replicas(woken)
+                ),
             ),
         }
         check(
             peak > 1,
-            format!("N: {} ready at the most", replicas(Some(peak))),
+            format!("1 → N: {} ready at the peak", replicas(Some(peak))),
         );
         let end = timeline.decisions.last().map(|decision| decision.replicas);
-        check(end == Some(0), format!("0: {} at the end", replicas(end)));
+        check(
+            end == Some(0),
+            format!("N → 0: {} at the end", replicas(end)),
+        );
         let first = failures.first().map_or_else(String::new, |failure| {
             format!("; the first failure: {failure}")
         });
@@ -106,7 +112,7 @@ mod tests {
         let verdict = Verdict::of(&sample::played());
         assert!(verdict.is_good(), "{verdict}");
         assert!(
-            verdict.to_string().contains("5 replicas ready at the most"),
+            verdict.to_string().contains("5 replicas ready at the peak"),
             "{verdict}"
         );
     }

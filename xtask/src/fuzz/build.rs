@@ -37,7 +37,7 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     cargo
         .args(["--manifest-path", "fuzz/Cargo.toml", "--target-dir"])
         .arg(&target_dir)
-        // With an explicit target, build scripts and macros are built without the flags.
+        // With an explicit target, cargo builds build scripts and procedural macros without RUSTFLAGS.
         .args(["--target", &host])
         .env("RUSTFLAGS", FLAGS.join(" "));
     exec::watched(

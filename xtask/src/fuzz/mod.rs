@@ -29,12 +29,12 @@ pub(crate) struct Args {
     /// Targets to fuzz; all targets if none is given
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
-    /// Time for each target
+    /// Time for which each target is fuzzed, in seconds
     #[arg(long, default_value_t = SECONDS)]
     seconds: u64,
 }
 
-/// Default time for each target in seconds: short enough for CI.
+/// Default time for which each target is fuzzed, in seconds. It is short enough for CI.
 pub(crate) const SECONDS: u64 = 30;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {

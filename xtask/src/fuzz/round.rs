@@ -14,10 +14,10 @@ use crate::exec;
 /// Longest input in bytes: a few packets and their headers.
 const LONGEST: u32 = 4096;
 
-/// Time limit for one input in seconds: thousands of times the expected time.
+/// Time limit for one input of a fuzzer, in seconds: thousands of times the expected time.
 const ONE_INPUT: u32 = 10;
 
-/// Time that the time limit adds to the fuzzing time, for the start, the reading of the corpus and the end.
+/// Time that a run may take in addition to the fuzzing time: for its start, reading the corpus, and its end.
 const MARGIN: Duration = Duration::from_secs(120);
 
 /// One run of a fuzzer, and its result.

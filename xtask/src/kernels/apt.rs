@@ -28,7 +28,7 @@ pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg
 /// Time limit for about 10 MB of package lists or up to 60 MB of packages over a slow connection.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// An apt with separate folders, for one release.
+/// apt for one Debian release, with its own folders for package lists, the cache and packages.
 pub(super) struct Apt<'a> {
     release: &'a Release,
     folder: PathBuf,
@@ -39,7 +39,7 @@ impl<'a> Apt<'a> {
         for below in ["state/lists/partial", "cache/archives/partial", "packages"] {
             create(&folder.join(below))?;
         }
-        // An empty status file: for this apt, no package is installed.
+        // An empty dpkg status file tells apt that no package is installed.
         fs::write(folder.join("status"), "").context("cannot write apt's status file")?;
         Ok(Self {
             release,
@@ -95,8 +95,8 @@ impl<'a> Apt<'a> {
         let mut newest = self.depends(META_PACKAGE)?.into_iter();
         let image = newest
             .find(|name| name.starts_with("linux-image-"))
-            .with_context(|| format!("{META_PACKAGE} depends on no kernel"))?;
-        // From kernel 7 on, the files are in packages that the image package depends on.
+            .with_context(|| format!("{META_PACKAGE} depends on no linux-image package"))?;
+        // From Linux 7 on, the kernel's files are in packages on which the linux-image package depends.
         let parts = self
             .depends(&image)?
             .into_iter()

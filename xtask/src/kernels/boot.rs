@@ -15,9 +15,9 @@ use crate::exec;
 /// The emulator, from the package `qemu-system-x86`.
 pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 
-/// A CPU with all features that can be emulated except cmpxchg16b: QEMU 7.2 computes its flags wrongly (observed: a
-/// direction flag that nothing had set, and memory overwritten in the kernel's allocator). Kernels use another method
-/// on CPUs without cmpxchg16b.
+/// A CPU with all features that QEMU can emulate, except the instruction cmpxchg16b: QEMU 7.2 computes the CPU flags of
+/// this instruction wrongly (observed: a direction flag that nothing had set, and memory overwritten in the kernel's
+/// allocator). Kernels use another method on CPUs without cmpxchg16b.
 const CPU: &str = "max,-cx16";
 
 /// From 6.18 on, a Debian kernel on a CPU without cmpxchg16b allocates no memory for socket storage unless the

@@ -34,9 +34,11 @@ pub(super) const PROGRAM_FOLDER: &str = "/bin";
 /// The folder in which `/init` finds the modules to load.
 const MODULE_FOLDER: &str = "/modules";
 
-/// File modes: of a folder and (next constants) of a program and of any other file.
+/// File mode of a folder.
 const FOLDER: u32 = 0o040_755;
+/// File mode of a program.
 const PROGRAM: u32 = 0o100_755;
+/// File mode of a file that is not a program.
 const PLAIN: u32 = 0o100_644;
 
 /// Writes the initramfs of a kernel into `folder` and returns its path.

@@ -9,15 +9,16 @@ use anyhow::{Result, bail};
 
 use crate::{exec, root::Root, setup::log};
 
-/// The script that installs packages. One root shell runs it, so sudo asks once, and the guard (`policy-rc.d`) is
-/// removed even on Ctrl-C.
+/// The script that installs packages. One root shell runs the whole script, so sudo asks once, and the file
+/// `policy-rc.d`, which prevents the start of services, is removed even on Ctrl-C.
 ///
 /// `policy-rc.d` with exit 101 is Debian's way to prevent maintainer scripts from starting services
 /// (`/usr/share/doc/init-system-helpers/README.policy-rc.d.gz`). An existing `policy-rc.d` stays unchanged. A failed
 /// `apt-get update` is not fatal, because often only an unrelated repository cannot be reached.
 ///
-/// Installed packages may be from the release's backports, and conflict with packages that are not (`qemu-utils` breaks
-/// an older emulator). So packages that cannot be installed from the release are installed from its backports.
+/// If the packages cannot be installed from the release, they are installed from its backports. The cause can be an
+/// installed package from the backports that conflicts with a package from the release (`qemu-utils` breaks an older
+/// emulator).
 const SCRIPT: &str = r#"
 set -eu
 made=
@@ -55,7 +56,7 @@ done
 /// Time limit for a few hundred megabytes over a slow connection.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// Installs packages with apt-get. `root` requests root; it is called only if apt-get exists.
+/// Installs packages with apt-get. `root` is a function that obtains root rights; it is called only if apt-get exists.
 pub(super) fn install(packages: &[&str], root: &dyn Fn() -> Result<Root>) -> Result<()> {
     let list = packages.join(" ");
     if exec::which("apt-get").is_none() {

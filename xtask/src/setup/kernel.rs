@@ -17,8 +17,8 @@ const NIGHTLY: &str = "nightly-2026-05-20";
 /// hence the names.
 pub(super) const COMPILER_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
-/// The package that the build of bpf-linker requires. bpf-linker links LLVM as a shared library, so no library that
-/// LLVM itself links is needed.
+/// The package that the build of bpf-linker requires. bpf-linker links LLVM as a shared library, so its build does not
+/// need the libraries that LLVM depends on.
 pub(super) const LINKER_PACKAGES: [&str; 1] = ["llvm-22-dev"];
 
 /// The folder of LLVM 22 in Debian. If this folder is not given, the build of bpf-linker selects a wrong library
@@ -35,7 +35,7 @@ const LINKER_LIMIT: Duration = Duration::from_secs(30 * 60);
 pub(super) const BY_HAND: &str = "to set this machine up by hand, put a bpf-linker on PATH \
     (https://github.com/aya-rs/bpf-linker) and run `rustup toolchain install nightly --component rust-src`";
 
-/// The result of the attempts that need no root: whether a usable compiler exists.
+/// The result of the attempts to install a compiler without root: whether a usable compiler exists now.
 pub(super) struct Compiler {
     pub(super) is_there: bool,
 }

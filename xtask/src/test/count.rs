@@ -15,7 +15,7 @@ pub(super) struct Counts {
     pub(super) reasons: Vec<String>,
     /// The names of the tests that failed.
     pub(super) failures: Vec<String>,
-    /// The groups of tests, from the runners that print their groups.
+    /// The groups of tests. Only some test runners print groups.
     pub(super) groups: Vec<Group>,
 }
 
@@ -41,7 +41,7 @@ impl Group {
 }
 
 impl Counts {
-    /// Returns the counts of one check that passed or failed.
+    /// Returns the counts for a single check: one passed or one failed test.
     pub(super) fn one(passed: bool) -> Self {
         Self {
             passed: passed.into(),
@@ -50,7 +50,7 @@ impl Counts {
         }
     }
 
-    /// Returns the counts of one check that could not run.
+    /// Returns the counts for a single check that could not run: one skipped test.
     pub(super) fn skipped(reason: String) -> Self {
         Self {
             skipped: 1,
@@ -59,8 +59,8 @@ impl Counts {
         }
     }
 
-    /// Counts one line of a runner's output. Returns whether the line should be printed: lines with the times of groups
-    /// are not, because the summary contains the times of the groups of all runners.
+    /// Counts one line of a runner's output. Returns whether the line should be printed. Lines with the time of a group
+    /// should not be printed, because the summary contains the times of all groups.
     pub(super) fn read(&mut self, line: &str) -> bool {
         if let Some(group) = Group::parse(line) {
             self.groups.push(group);

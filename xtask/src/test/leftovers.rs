@@ -25,7 +25,7 @@ const MARK: &str = "EBB_TEST_RUN";
 /// them.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Interval between checks within this time limit.
+/// Interval between two snapshots while such removals are in progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Marks all processes that `command` will start.
@@ -49,8 +49,8 @@ impl Snapshot {
         Self(found)
     }
 
-    /// Returns one check: it passed if nothing was added since the snapshot; otherwise it failed, with one line per
-    /// added entry.
+    /// Takes a new snapshot and compares it with this one. Returns the counts of one check, which passed if the new
+    /// snapshot has no additional entry. Each additional entry is a failure line.
     pub(super) fn compare(&self, workspace: &Workspace) -> Counts {
         let start = Instant::now();
         let left = loop {
@@ -77,7 +77,7 @@ impl Snapshot {
     }
 }
 
-/// Returns whether a line is about the folder that all runs on a machine share, `ebb`, or about its contents.
+/// Returns whether a line of a snapshot names a folder `ebb`, which all runs on a machine share, or a path below it.
 fn is_shared(line: &str) -> bool {
     Path::new(line)
         .components()

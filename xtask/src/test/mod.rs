@@ -22,7 +22,7 @@ use anyhow::Result;
 use crate::{cargo::Workspace, say};
 use report::Report;
 
-/// Set up, check, build and test everything; the last line is the sum
+/// Set up, check, build and test everything; the last line counts the tests by outcome
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only tests that need neither root nor the kernel: no integration tests

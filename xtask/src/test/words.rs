@@ -39,8 +39,8 @@ const WORDS: &[(&str, &str)] = &[
     ("way out", "egress"),
 ];
 
-/// Further tuples for messages, help texts, dashboards and the page. Documents may contain these words, which are
-/// common English.
+/// Further tuples (word to avoid, word to use) for messages, help texts, dashboards and the page. Documents may contain
+/// these words to avoid, because they are common English.
 const SHORT_TEXTS: &[(&str, &str)] = &[
     ("copies", "replicas"),
     ("copy", "replica"),
@@ -79,7 +79,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Counts> {
     Ok(Counts::one(found.is_empty()))
 }
 
-/// A function that returns the lines that users read, as tuples (line number, text).
+/// A function that returns the lines of a file that users read, as tuples (line number, text).
 type Reader = fn(&str) -> Vec<(usize, String)>;
 
 /// Returns the reader for the texts of the file `name`, or `None` if the file contains no text for users.
@@ -129,7 +129,7 @@ fn prose(text: &str) -> Vec<(usize, String)> {
         if is_code || is_fence || line.starts_with("    ") {
             return false;
         }
-        // Of the parts between backticks, every second part is code and is removed.
+        // When the line is split at backticks, every second part is code and is removed.
         *line = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
         true
     });
@@ -174,7 +174,7 @@ fn literals(text: &str) -> Vec<(usize, String)> {
                 (Some(_), '"') => all.extend(open.take()),
                 (Some((_, literal)), '\\') => match letters.next() {
                     Some(escaped) => literal.push(escaped),
-                    // The literal continues on the next line.
+                    // A backslash at the end of the line: the string literal continues on the next line.
                     None => literal.push(' '),
                 },
                 (Some((_, literal)), letter) => literal.push(letter),

@@ -38,7 +38,7 @@ fn record(listeners: &Listeners, of: &str, allotment: Allotment) {
 fn leads_to(of: &str, addresses: &[IpAddr]) -> Slice {
     Slice {
         service: service(of),
-        says: Says::InPath(InPath {
+        content: SliceContent::InPath(InPath {
             service_uid: "u".to_owned(),
             addresses: addresses.to_vec(),
         }),
@@ -49,13 +49,13 @@ fn ready(of: &str, addresses: &[&str]) -> Slice {
     let addresses = addresses
         .iter()
         .map(|text| text.parse().expect("an address"));
-    let ready = Ready {
+    let ready = ReadyAddresses {
         protocol: Protocol::Detect,
         addresses: addresses.collect(),
     };
     Slice {
         service: service(of),
-        says: Says::Ready([("http".to_owned(), ready)].into()),
+        content: SliceContent::Ready([("http".to_owned(), ready)].into()),
     }
 }
 
@@ -78,14 +78,15 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits until `listeners` has `count` Service ports to report, and returns them.
-async fn until_seen(listeners: &Listeners, count: usize) -> Vec<Seen> {
-    until(|| Some(listeners.seen()).filter(|seen| seen.len() == count)).await
+async fn until_seen(listeners: &Listeners, count: usize) -> Vec<PortSnapshot> {
+    until(|| Some(listeners.snapshot()).filter(|port| port.len() == count)).await
 }
 
 fn pods(listeners: &Listeners) -> Vec<SocketAddr> {
     let state = listeners.lock();
-    let all = state.doors.values();
-    all.flat_map(|door| door.pods.keys().copied()).collect()
+    let all = state.ports.values();
+    all.flat_map(|proxied| proxied.pods.keys().copied())
+        .collect()
 }
 
 /// Starts a server that answers one request on each connection.
@@ -126,7 +127,7 @@ async fn ask(number: u16) -> Result<u16, String> {
 }
 
 #[tokio::test]
-async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
+async fn a_listener_opens_follows_and_closes_as_the_record_says() {
     let (end, closing) = watch::channel(false);
     let listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
     let number = free_port();
@@ -137,7 +138,7 @@ async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
     );
     listeners.slice("shop", "web-ebb", Some(leads_to("web", &[OWN])));
     assert!(
-        listeners.seen().is_empty(),
+        listeners.snapshot().is_empty(),
         "no listener is opened for a Service without recorded ports"
     );
     assert!(listeners.lacks_record());
@@ -147,7 +148,7 @@ async fn a_door_is_opened_followed_and_closed_as_the_record_says() {
     assert_eq!((seen[0].number, seen[0].in_path), (number, true));
     assert_eq!(pods(&listeners).len(), 2);
     listeners.slice("shop", "web-ebb", Some(leads_to("web", &[])));
-    assert!(!listeners.seen()[0].in_path);
+    assert!(!listeners.snapshot()[0].in_path);
     listeners.slice("shop", "web-x", Some(ready("web", &["127.0.0.1:2"])));
     assert_eq!(
         pods(&listeners),
@@ -194,25 +195,25 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
     record(&listeners, "web", allotted(before));
     until_seen(&listeners, 1).await;
     let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(before))).collect();
-    let held = |listeners: &Listeners| {
+    let queue_length = |listeners: &Listeners| {
         listeners
-            .seen()
+            .snapshot()
             .iter()
-            .map(|seen| seen.pool.held().now)
+            .map(|port| port.pool.queued().now)
             .sum::<u64>()
     };
-    until(|| (held(&listeners) == 5).then_some(())).await;
+    until(|| (queue_length(&listeners) == 5).then_some(())).await;
     record(&listeners, "web", allotted(after));
     until(|| {
         listeners
-            .seen()
+            .snapshot()
             .iter()
-            .any(|seen| seen.number == after)
+            .any(|port| port.number == after)
             .then_some(())
     })
     .await;
     assert_eq!(
-        held(&listeners),
+        queue_length(&listeners),
         5,
         "the queued requests are reported under the new port number"
     );
@@ -220,7 +221,7 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
     // this request, too.
     let late = tokio::spawn(ask(before));
     let new = tokio::spawn(ask(after));
-    until(|| (held(&listeners) == 7).then_some(())).await;
+    until(|| (queue_length(&listeners) == 7).then_some(())).await;
     let pod = pod().await.to_string();
     listeners.slice("shop", "web-x", Some(ready("web", &[&pod])));
     for request in queued.into_iter().chain([late, new]) {
@@ -229,7 +230,7 @@ async fn p12_who_is_queued_when_the_number_changes_is_served() {
 }
 
 #[tokio::test]
-async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() {
+async fn p12_who_is_queued_when_the_port_closes_is_served_and_then_it_is_gone() {
     let (_end, closing) = watch::channel(false);
     let mut listeners = Listeners::new(Limits::default(), OWN, OWN, closing);
     listeners.lingers = Duration::ZERO;
@@ -237,17 +238,17 @@ async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() 
     record(&listeners, "web", allotted(number));
     until_seen(&listeners, 1).await;
     let queued: Vec<_> = (0..5).map(|_| tokio::spawn(ask(number))).collect();
-    let held = |listeners: &Listeners| {
+    let queue_length = |listeners: &Listeners| {
         listeners
-            .seen()
+            .snapshot()
             .iter()
-            .map(|seen| seen.pool.held().now)
+            .map(|port| port.pool.queued().now)
             .sum::<u64>()
     };
-    until(|| (held(&listeners) == 5).then_some(())).await;
+    until(|| (queue_length(&listeners) == 5).then_some(())).await;
     listeners.record("shop", BTreeMap::new());
     assert_eq!(
-        held(&listeners),
+        queue_length(&listeners),
         5,
         "queued requests are still reported, so that the autoscaler starts a pod"
     );
@@ -263,8 +264,8 @@ async fn p12_who_is_queued_when_the_door_closes_is_served_and_then_it_is_gone() 
     })
     .await;
     until(|| {
-        listeners.seen();
-        listeners.lock().doors.is_empty().then_some(())
+        listeners.snapshot();
+        listeners.lock().ports.is_empty().then_some(())
     })
     .await;
 }
@@ -277,26 +278,26 @@ async fn p12_who_is_queued_when_the_port_is_renamed_is_served() {
     record(&listeners, "web", allotted(number));
     until_seen(&listeners, 1).await;
     let queued = tokio::spawn(ask(number));
-    let held = |listeners: &Listeners| {
+    let queue_length = |listeners: &Listeners| {
         listeners
-            .seen()
+            .snapshot()
             .iter()
-            .map(|seen| seen.pool.held().now)
+            .map(|port| port.pool.queued().now)
             .sum::<u64>()
     };
-    until(|| (held(&listeners) == 1).then_some(())).await;
+    until(|| (queue_length(&listeners) == 1).then_some(())).await;
     let mut renamed = allotted(free_port());
     let new = renamed.ports.remove("http").expect("its port");
     renamed.ports.insert("web".to_owned(), new);
     record(&listeners, "web", renamed);
-    let pod = Ready {
+    let pod = ReadyAddresses {
         protocol: Protocol::Detect,
         addresses: vec![pod().await],
     };
-    let says = Says::Ready([("web".to_owned(), pod)].into());
+    let content = SliceContent::Ready([("web".to_owned(), pod)].into());
     let slice = Slice {
         service: service("web"),
-        says,
+        content,
     };
     listeners.slice("shop", "web-x", Some(slice));
     assert_eq!(queued.await.expect("no panic"), Ok(200));

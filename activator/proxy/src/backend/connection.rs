@@ -14,7 +14,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::streams::Stream;
-use crate::outgoing::Outgoing;
+use crate::replayable_body::ReplayableBody;
 use crate::socket::Socket;
 
 /// Total time limit of all attempts to connect to a backend.
@@ -47,8 +47,8 @@ impl Connection {
     /// Sends a request. If the error contains the request, the request has not been sent.
     pub(crate) async fn try_send(
         &mut self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+        request: Request<ReplayableBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<ReplayableBody>>> {
         match self {
             Connection::Http1(connection) => connection.sender.try_send_request(request).await,
             Connection::Http2(stream) => stream.try_send(request).await,
@@ -61,7 +61,7 @@ impl Connection {
     pub(crate) fn taken(&self) -> impl Future<Output = ()> + use<> {
         let socket = match self {
             Connection::Http1(connection) => Some(connection.socket.clone()),
-            // An HTTP/2 connection is shared by many requests, and the proxy treats it as accepted from the beginning.
+            // Many requests share an HTTP/2 connection, so the proxy does not wait until the backend has accepted it.
             Connection::Http2(_) => None,
         };
         async move {
@@ -109,7 +109,7 @@ fn was_refused(error: &hyper::Error) -> bool {
 /// An HTTP/1.1 connection, which can be checked before it is used for another request.
 #[derive(Debug)]
 pub(crate) struct Http1 {
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<ReplayableBody>,
     socket: Socket,
 }
 

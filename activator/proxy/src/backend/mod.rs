@@ -1,7 +1,7 @@
 //! One backend: its requests in flight, and whether it accepts more.
 
 mod connection;
-mod spare;
+mod idle;
 mod streams;
 
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use self::connection::Http1;
 pub(crate) use self::connection::{ConnectError, Connection};
-use self::spare::Spare;
+use self::idle::IdleConnections;
 use self::streams::Streams;
 use crate::protocol::{Protocol, speaks_http2};
 
@@ -37,13 +37,13 @@ pub(crate) struct Backend {
     protocol: Protocol,
     /// True if the backend speaks HTTP/2; empty until the protocol has been detected.
     detected: OnceCell<bool>,
-    spare: Arc<Spare>,
+    idle: Arc<IdleConnections>,
     streams: Streams,
 }
 
 /// The protocol that a request's client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum ClientProtocol {
     /// The client speaks HTTP/1.
     Http1,
     /// The client speaks HTTP/2.
@@ -63,7 +63,7 @@ impl Backend {
             closed: AtomicBool::new(false),
             protocol,
             detected: OnceCell::new(),
-            spare: Arc::default(),
+            idle: Arc::default(),
             streams: Streams::default(),
         }
     }
@@ -118,7 +118,7 @@ impl Backend {
     /// Closes the backend's idle connections and keeps no further ones, because the backend has been removed.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.spare.close();
+        self.idle.close();
         self.streams.close();
     }
 
@@ -126,17 +126,20 @@ impl Backend {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Returns whether a request must be sent to this backend as HTTP/2, if its client uses the protocol `wish`.
+    /// Returns whether a request must be sent to this backend as HTTP/2, if its client uses `client_protocol`.
     ///
     /// # Errors
     /// The protocol had to be detected, but the backend accepted no connection.
-    pub(crate) async fn wants_http2(&self, wish: Wish) -> Result<bool, ConnectError> {
-        match (self.protocol, wish) {
-            (_, Wish::Upgrade) | (Protocol::Http1, _) | (Protocol::Detect, Wish::Http1) => {
-                Ok(false)
-            }
+    pub(crate) async fn wants_http2(
+        &self,
+        client_protocol: ClientProtocol,
+    ) -> Result<bool, ConnectError> {
+        match (self.protocol, client_protocol) {
+            (_, ClientProtocol::Upgrade)
+            | (Protocol::Http1, _)
+            | (Protocol::Detect, ClientProtocol::Http1) => Ok(false),
             (Protocol::Http2, _) => Ok(true),
-            (Protocol::Detect, Wish::Http2) => {
+            (Protocol::Detect, ClientProtocol::Http2) => {
                 let ask = || async { speaks_http2(self.address).await };
                 Ok(*self.detected.get_or_try_init(ask).await?)
             }
@@ -154,7 +157,7 @@ impl Backend {
             let (stream, is_new) = self.streams.take(self.address).await?;
             return Ok((Connection::Http2(stream), is_new));
         }
-        match self.spare.take().filter(|_| !only_new) {
+        match self.idle.take().filter(|_| !only_new) {
             Some(kept) => Ok((Connection::Http1(kept), false)),
             None => Ok((Connection::Http1(Http1::open(self.address).await?), true)),
         }
@@ -162,7 +165,7 @@ impl Backend {
 
     /// Tries to connect to the backend. Keeps the connection for the next request.
     pub(crate) async fn try_connect(&self) -> Result<(), ConnectError> {
-        self.spare.keep(Http1::open(self.address).await?);
+        self.idle.keep(Http1::open(self.address).await?);
         Ok(())
     }
 
@@ -171,7 +174,7 @@ impl Backend {
         // Only an HTTP/1.1 connection is kept here. An HTTP/2 connection remains in `streams`, and only its stream is
         // dropped.
         if let Connection::Http1(connection) = connection {
-            self.spare.keep(connection);
+            self.idle.keep(connection);
         }
     }
 }

@@ -14,7 +14,7 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::connection::{ConnectError, connect};
-use crate::outgoing::Outgoing;
+use crate::replayable_body::ReplayableBody;
 
 /// Maximum number of streams on one connection. RFC 9113 section 6.5.2 recommends servers to allow at least 100. If a
 /// server allows fewer, the other streams wait inside hyper.
@@ -22,20 +22,20 @@ const MOST_STREAMS: usize = 100;
 
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    open: Mutex<Vec<Shared>>,
+    open: Mutex<Vec<SharedSender>>,
     opening: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
-struct Shared {
-    sender: SendRequest<Outgoing>,
+struct SharedSender {
+    sender: SendRequest<ReplayableBody>,
     streams: Arc<AtomicUsize>,
 }
 
 /// The right to use one stream of a connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<ReplayableBody>,
     streams: Arc<AtomicUsize>,
 }
 
@@ -48,14 +48,14 @@ impl Drop for Stream {
 impl Stream {
     pub(super) async fn try_send(
         &mut self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+        request: Request<ReplayableBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<ReplayableBody>>> {
         self.sender.try_send_request(request).await
     }
 }
 
 impl Streams {
-    /// Returns a stream, and whether its connection is new.
+    /// Returns the right to use one stream of a connection to `address`, and whether the connection is new.
     pub(super) async fn take(&self, address: SocketAddr) -> Result<(Stream, bool), ConnectError> {
         if let Some(stream) = self.on_an_open_one() {
             return Ok((stream, false));
@@ -74,7 +74,7 @@ impl Streams {
                 tracing::debug!(%address, %error, "connection to a backend ended");
             }
         });
-        let shared = Shared {
+        let shared = SharedSender {
             sender,
             streams: Arc::default(),
         };
@@ -93,15 +93,15 @@ impl Streams {
         open.retain(|shared| !shared.sender.is_closed());
         open.iter()
             .find(|shared| shared.streams.load(Ordering::Relaxed) < MOST_STREAMS)
-            .map(Shared::stream)
+            .map(SharedSender::stream)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Shared>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<SharedSender>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
+impl SharedSender {
     fn stream(&self) -> Stream {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Stream {

@@ -29,8 +29,8 @@ const REQUEST: usize = 2 * 1024;
 /// Bytes of hyper's first buffer, which [`CONNECTION`] already includes.
 const FIRST_BUFFER: usize = 8 * 1024;
 
-/// Number of copies of a head in memory: one in a buffer that grows by doubling, others in smaller buffers that the
-/// allocator keeps. Measured: 179 KB for a request with a head of 60 KB.
+/// Memory that a head uses, as a multiple of its length. The head is in a buffer that grows by doubling, and the
+/// allocator keeps the smaller buffers from which it was copied. Measured: 179 KB for a request with a head of 60 KB.
 const COPIES: usize = 3;
 
 /// Bytes that a header field uses in addition to its name and value.
@@ -38,25 +38,26 @@ const FIELD: usize = 32;
 
 /// The memory budget of one process. Clones share the same budget.
 #[derive(Clone)]
-pub struct Budget(Arc<All>);
+pub struct Budget(Arc<BudgetState>);
 
-struct All {
+struct BudgetState {
     most: usize,
     used: AtomicUsize,
     /// The accounts in use, by namespace.
-    accounts: Mutex<HashMap<String, Weak<Own>>>,
+    accounts: Mutex<HashMap<String, Weak<AccountState>>>,
 }
 
-/// An account in a budget. Clones share the same account.
+/// A memory account: counts the bytes that one namespace uses of a budget. Clones share the same account.
 #[derive(Clone)]
 pub struct Account {
     budget: Budget,
-    own: Arc<Own>,
+    own: Arc<AccountState>,
 }
 
-struct Own {
+struct AccountState {
     used: AtomicUsize,
-    /// True if the account is limited to twice the free bytes of the budget.
+    /// True if the account may use at most twice the bytes that are free in the budget. False if it may use the whole
+    /// budget.
     shares: bool,
 }
 
@@ -64,7 +65,7 @@ impl Budget {
     /// Creates a memory budget of `most` bytes.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Budget(Arc::new(All {
+        Budget(Arc::new(BudgetState {
             most,
             used: AtomicUsize::new(0),
             accounts: Mutex::default(),
@@ -88,9 +89,9 @@ impl Budget {
             .unwrap_or_else(PoisonError::into_inner);
         let known = accounts.get(namespace).and_then(Weak::upgrade);
         let own = known.unwrap_or_else(|| {
-            // Removes the accounts that no caller uses any more, so that the map does not grow forever.
+            // Removes the memory accounts of namespaces without a user, so that the map does not grow forever.
             accounts.retain(|_, own| own.strong_count() > 0);
-            let own = Arc::new(Own {
+            let own = Arc::new(AccountState {
                 used: AtomicUsize::new(0),
                 shares: true,
             });
@@ -108,7 +109,7 @@ impl Budget {
     pub fn whole(&self) -> Account {
         Account {
             budget: self.clone(),
-            own: Arc::new(Own {
+            own: Arc::new(AccountState {
                 used: AtomicUsize::new(0),
                 shares: false,
             }),
@@ -150,8 +151,9 @@ impl Account {
         })
     }
 
-    /// Charges `bytes` if the limits of the account and the budget allow it, and returns whether they do. The bytes are
-    /// added first and checked afterwards, so that two concurrent callers cannot both take the last bytes.
+    /// Charges `bytes` to this account if the account's limit and the whole budget's limit allow it, and returns
+    /// whether they do. The bytes are added first and checked afterwards, so that two concurrent callers cannot both
+    /// take the last bytes.
     fn add(&self, bytes: usize) -> bool {
         let Account { budget, own } = self;
         let all = budget
@@ -164,7 +166,7 @@ impl Account {
             .fetch_add(bytes, Ordering::Relaxed)
             .saturating_add(bytes);
         let fits = budget.0.most.checked_sub(all).is_some_and(|free| {
-            // A limited account may use twice the bytes that are still free.
+            // The account of a namespace may use at most twice the bytes that are still free in the whole budget.
             !own.shares || mine <= free.saturating_mul(2)
         });
         if !fits {
@@ -179,7 +181,7 @@ impl Account {
     }
 }
 
-/// A number of bytes that are charged to an account until this value is dropped.
+/// A number of bytes that are charged to a memory account until this value is dropped.
 pub(crate) struct Charge {
     account: Account,
     bytes: usize,
@@ -199,7 +201,8 @@ impl Charge {
         true
     }
 
-    /// Changes the charge to `bytes` in total, even beyond the budget: for bytes that are already in memory.
+    /// Changes the charge to `bytes` in total, even if this exceeds the memory budget. Used for bytes that are already
+    /// in memory.
     pub(crate) fn force(&mut self, bytes: usize) {
         if bytes > self.bytes {
             let more = bytes - self.bytes;
@@ -215,7 +218,7 @@ impl Charge {
         }
     }
 
-    /// Returns whether the account could take one more byte.
+    /// Returns whether at least one more byte could be charged to the same memory account.
     pub(crate) fn has_room(&self) -> bool {
         self.account.take(1).is_some()
     }
@@ -288,7 +291,8 @@ mod tests {
         let one = budget.account("one");
         let of_one = all(&one);
         assert_eq!(of_one.len(), 600);
-        // A second call returns the same account for the namespace, and the account has no byte left.
+        // A second call returns the same memory account for the namespace. The charges in `of_one` use all bytes that
+        // this account may use.
         assert!(budget.account("one").take(1).is_none());
         let of_other = all(&budget.account("other"));
         assert_eq!(of_other.len(), 200);

@@ -53,7 +53,7 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// The properties of a head that the guard needs.
+/// The properties of a request head that determine how the bytes after the head are parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) framing: Framing,

@@ -1,18 +1,20 @@
-//! Checks the bytes of HTTP/1 clients before hyper reads them.
+//! The guard: checks the bytes of HTTP/1 clients before hyper reads them.
 //!
-//! hyper is lenient where RFC 9112 allows it: it uses one of two lengths, accepts lines that end with LF alone, and
-//! ignores unknown codings. A proxy must not be lenient: if two readers can interpret a message differently, a
-//! request can be smuggled past one of them. So this module parses the bytes of every head and body, and an ambiguous
-//! request does not reach hyper.
+//! hyper is lenient where RFC 9112 allows it: if a message has two lengths, hyper uses one of them; it accepts lines
+//! that end with LF alone, and ignores unknown codings. A proxy must not be lenient: if two readers can interpret a
+//! message differently, a request can be smuggled past one of them. So this module parses the bytes of every head and
+//! body, and an ambiguous request does not reach hyper.
 //!
-//! A head is passed on when it is complete; a body is passed on as it arrives. A refused request is replaced by a
-//! stand-in request, so that hyper answers it in order, after the requests before it. The bytes after a refused request
-//! are not read. An invalid body is replaced by bytes that hyper rejects, too.
+//! A head is passed on to hyper when it is complete; a body is passed on as it arrives. A refused request is replaced
+//! by another, valid request (the stand-in), so that hyper answers it in order, after the requests before it. The bytes
+//! after a refused request are not read. From its first invalid byte on, a body is replaced by bytes that hyper
+//! rejects, too.
 //!
-//! Bias: towards refusing. Failure mode: while an upgrade is unanswered, reading stops after [`UNDECIDED`] bytes.
+//! Bias: towards refusing. Failure mode: after a request for an upgrade, at most [`UNDECIDED`] bytes are read until the
+//! request is answered.
 
 mod head;
-mod machine;
+mod parser;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +27,11 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 pub(crate) use self::head::Flaw;
-use self::machine::{Machine, Verdict};
+use self::parser::{RequestParser, Verdict};
 use crate::budget::{self, Charge};
 
-/// Maximum number of bytes kept while an upgrade is unanswered. A correct client sends no bytes before the response.
+/// Maximum number of bytes that are kept after a request for an upgrade until it is answered. A correct client sends no
+/// bytes before the response.
 const UNDECIDED: usize = 16 * 1024;
 
 /// The stand-in request that hyper gets for a refused request.
@@ -41,16 +44,16 @@ const HTTP: u8 = 0;
 const UPGRADED: u8 = 1;
 const DECLINED: u8 = 2;
 
-/// The state that the guard shares with the code that answers the requests.
+/// The state of a connection that the guard ([`Guarded`]) shares with the code that answers the requests.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub(crate) struct GuardState {
     /// The number of the refused request, counted from 1, and the reason for its refusal.
     refused: Mutex<Option<(u64, Flaw)>>,
     decision: AtomicU8,
     waits: Mutex<Option<Waker>>,
 }
 
-impl Shared {
+impl GuardState {
     /// Returns the reason why the request with this number must not be forwarded, if there is a reason. Numbers begin
     /// at 1.
     pub(crate) fn refusal(&self, number: u64) -> Option<Flaw> {
@@ -82,9 +85,9 @@ impl Shared {
 
 #[derive(Debug)]
 enum Mode {
-    Http(Machine),
-    /// An upgrade is unanswered. It is unknown whether the following bytes are HTTP.
-    Undecided(Machine),
+    Http(RequestParser),
+    /// A request for an upgrade is not answered yet. It is unknown whether the following bytes are HTTP.
+    Undecided(RequestParser),
     /// The connection is upgraded and no longer HTTP, so all bytes pass unchecked.
     Through,
     /// A request or a body was refused, so no more bytes are read from the client.
@@ -96,12 +99,13 @@ enum Mode {
 pub(crate) struct Guarded<S> {
     stream: S,
     mode: Mode,
-    /// The bytes of an incomplete head, or the bytes that arrived while an upgrade is undecided.
+    /// The bytes of an incomplete head, or the bytes that arrived after a request for an upgrade that is not answered
+    /// yet.
     kept: Vec<u8>,
     /// Checked bytes. The bytes from index `read` on have not been read yet.
     passed: Vec<u8>,
     read: usize,
-    shared: Arc<Shared>,
+    shared: Arc<GuardState>,
     /// The charge for the connection and for its largest buffer. hyper keeps the largest buffer until the connection
     /// ends.
     memory: Charge,
@@ -109,12 +113,17 @@ pub(crate) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    /// Guards an HTTP/1 stream with heads of at most `max_header` bytes. `memory` is already charged with the fixed
-    /// memory of a connection ([`budget::CONNECTION`]).
-    pub(crate) fn new(stream: S, max_header: usize, shared: Arc<Shared>, memory: Charge) -> Self {
+    /// Checks an HTTP/1 stream with heads of at most `max_header` bytes. `memory` is the connection's charge, which
+    /// already includes the fixed memory of a connection ([`budget::CONNECTION`]).
+    pub(crate) fn new(
+        stream: S,
+        max_header: usize,
+        shared: Arc<GuardState>,
+        memory: Charge,
+    ) -> Self {
         Guarded {
             stream,
-            mode: Mode::Http(Machine::new(max_header)),
+            mode: Mode::Http(RequestParser::new(max_header)),
             kept: Vec::new(),
             passed: Vec::new(),
             read: 0,
@@ -126,10 +135,10 @@ impl<S> Guarded<S> {
 
     /// Checks `data`. Moves the bytes that pass the check to `passed`, and the other bytes to `kept`.
     fn take_in(&mut self, mut data: Vec<u8>) {
-        let Mode::Http(machine) = &mut self.mode else {
+        let Mode::Http(parser) = &mut self.mode else {
             return self.passed.extend_from_slice(&data);
         };
-        let (verdict, len) = (machine.look(&data), data.len());
+        let (verdict, len) = (parser.parse(&data), data.len());
         let (pass, own) = self.settle(verdict, len);
         self.kept = data.split_off(pass);
         self.after(own);
@@ -142,8 +151,8 @@ impl<S> Guarded<S> {
         self.charge(len);
     }
 
-    /// Charges a buffer of `bytes`. If the budget has no memory for the buffer, an incomplete request is refused here.
-    /// A complete request is charged in any case, because the code that answers the request can still refuse it.
+    /// Charges a buffer of `bytes` to the memory budget. If the budget is exhausted, an incomplete request is refused
+    /// here. A complete request is charged in any case, because the code that answers the request can still refuse it.
     fn charge(&mut self, bytes: usize) {
         if bytes <= self.largest {
             return;
@@ -162,24 +171,24 @@ impl<S> Guarded<S> {
     }
 
     /// Applies the parser's verdict on `len` bytes. Returns how many of these bytes are passed on to hyper, and the
-    /// bytes that the guard inserts after them.
+    /// bytes that replace the bytes after them if a request or a body is refused.
     fn settle(&mut self, verdict: Verdict, len: usize) -> (usize, &'static [u8]) {
         match verdict {
             Verdict::Keep(count) => (len - count, b""),
             Verdict::Refuse(at, flaw) => {
-                if let Mode::Http(machine) = &self.mode {
+                if let Mode::Http(parser) = &self.mode {
                     *self
                         .shared
                         .refused
                         .lock()
-                        .unwrap_or_else(PoisonError::into_inner) = Some((machine.heads + 1, flaw));
+                        .unwrap_or_else(PoisonError::into_inner) = Some((parser.heads + 1, flaw));
                 }
                 (at, STAND_IN)
             }
             Verdict::Break(at) => (at, BROKEN),
             Verdict::Undecided(at) => {
                 self.mode = match std::mem::replace(&mut self.mode, Mode::Over) {
-                    Mode::Http(machine) => Mode::Undecided(machine),
+                    Mode::Http(parser) => Mode::Undecided(parser),
                     other => other,
                 };
                 (at, b"")
@@ -187,7 +196,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Stops reading if the guard has inserted its own bytes, because the request was refused.
+    /// Stops reading from the client if `own` is not empty: `own` replaces the bytes of a refused request or body.
     fn after(&mut self, own: &[u8]) {
         if !own.is_empty() {
             self.mode = Mode::Over;
@@ -225,9 +234,9 @@ impl<S> Guarded<S> {
         }
         let kept = std::mem::take(&mut self.kept);
         self.mode = match std::mem::replace(&mut self.mode, Mode::Through) {
-            Mode::Undecided(mut machine) if decision == DECLINED => {
-                machine.go_on();
-                Mode::Http(machine)
+            Mode::Undecided(mut parser) if decision == DECLINED => {
+                parser.go_on();
+                Mode::Http(parser)
             }
             _ => Mode::Through,
         };
@@ -282,11 +291,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 this.take_in(data);
                 continue;
             }
-            // Usually `new` consists of whole heads and parts of bodies. They remain in `buffer` and are not copied.
-            let Mode::Http(machine) = &mut this.mode else {
+            // Usually the new bytes end at the end of a head or within a body. Then all of them pass and remain in
+            // `buffer`, without a copy.
+            let Mode::Http(parser) = &mut this.mode else {
                 return Poll::Ready(Ok(()));
             };
-            let (verdict, len) = (machine.look(new), new.len());
+            let (verdict, len) = (parser.parse(new), new.len());
             let (pass, own) = this.settle(verdict, len);
             this.kept = buffer.filled()[before + pass..].to_vec();
             buffer.set_filled(before + pass);

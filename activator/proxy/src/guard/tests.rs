@@ -31,10 +31,10 @@ fn memory() -> Charge {
     Account::unbounded().take(0).expect("no bound")
 }
 
-/// Sends the pieces through a guard. Returns the bytes that pass, and the number of the refused request with the
-/// reason.
+/// Reads the pieces of a client's bytes through a new [`Guarded`]. Returns the bytes that pass, and the number of the
+/// refused request with the reason.
 async fn through(pieces: Vec<Vec<u8>>) -> (Vec<u8>, Option<(u64, Flaw)>) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(GuardState::default());
     let guarded = Guarded::new(
         Pieces(pieces.into()),
         MAX_HEADER,
@@ -62,9 +62,9 @@ async fn every_way(bytes: &[u8]) -> (Vec<u8>, Option<(u64, Flaw)>) {
     for at in 1..bytes.len() {
         let (first, second) = bytes.split_at(at);
         let cut = through(vec![first.to_vec(), second.to_vec()]).await;
-        // The results may differ in one case: the body is invalid, and the head arrives in an earlier piece. The guard
-        // then has already passed the head on and can only break the body. If all bytes arrive together, the guard
-        // refuses the request.
+        // The result may depend on the cut in one case: the body is invalid, and the head arrives in an earlier piece.
+        // The head has then already passed, so only the rest of the body can be replaced. If all bytes arrive together,
+        // the whole request is refused.
         if cut.1.is_some() || whole.1.is_none() {
             assert_eq!(cut.1, whole.1, "cut at {at}");
         }
@@ -252,7 +252,7 @@ async fn after_an_upgrade_nothing_is_looked_at_and_after_a_refused_one_all() {
     let ask = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     let frames = b"\x81\x05hello\n\n".to_vec();
     for (upgraded, expected) in [(true, frames.clone()), (false, STAND_IN.to_vec())] {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(GuardState::default());
         let pieces = Pieces([ask.to_vec(), frames.clone()].into());
         let mut guarded = Guarded::new(pieces, MAX_HEADER, Arc::clone(&shared), memory());
         let mut head = vec![0; ask.len()];
@@ -266,7 +266,7 @@ async fn after_an_upgrade_nothing_is_looked_at_and_after_a_refused_one_all() {
 
 #[tokio::test]
 async fn t11_a_head_for_which_there_is_no_memory_is_refused() {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(GuardState::default());
     // The budget is enough for a head of 10 000 bytes, but not for a head of 20 000 bytes.
     let budget = Budget::new(budget::connection(15_000));
     let memory = budget.whole().take(budget::CONNECTION).expect("as many");

@@ -18,14 +18,14 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 #[derive(Debug)]
 pub(crate) struct Client {
     address: HeaderValue,
-    /// The element `for=…;proto=…`, without the host.
+    /// The `Forwarded` element of this client, `for=…;proto=…`, without the request's host.
     element: String,
     proto: &'static str,
     last: Mutex<Option<Last>>,
 }
 
-/// The host of the last request and its element. They are cached, because most requests of a connection have the same
-/// host.
+/// The host of the last request, and the `Forwarded` element with this host. They are cached, because most requests of
+/// a connection have the same host.
 #[derive(Debug)]
 struct Last {
     host: HeaderValue,

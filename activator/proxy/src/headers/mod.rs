@@ -139,14 +139,15 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut upgrades = false;
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-            // The usual tokens need no parsing: `close` names no field, and the field `Keep-Alive` is removed anyway.
+            // The usual values of `Connection` need no parsing: `close` names no field, and the field `Keep-Alive` is
+            // removed anyway.
             .filter(|token| !["close", "keep-alive"].contains(token))
             .filter_map(|token| token.parse().ok())
             .collect();
         for name in named {
             upgrades |= name == UPGRADE;
-            // Fields that delimit or route a message are never hop-by-hop, even if `Connection` names them. `Upgrade`
-            // is removed below.
+            // Fields that delimit or route a message are forwarded, even if `Connection` names them. The field
+            // `Upgrade` is removed after this loop.
             if ![UPGRADE, HOST, CONTENT_LENGTH].contains(&name) {
                 headers.remove(name);
             }

@@ -21,11 +21,11 @@ use self::backends::Backends;
 use self::cold::Cold;
 pub use self::cold::ColdStarts;
 pub(crate) use self::permit::Permit;
-pub use self::queue::Held;
-pub(crate) use self::queue::Place;
 use self::queue::Queue;
+pub(crate) use self::queue::QueuePosition;
+pub use self::queue::QueueState;
 use crate::backend::Backend;
-use crate::counts::{Counts, Tally};
+use crate::counts::{Counters, Counts};
 use crate::limits::Limits;
 use crate::protocol::Protocol;
 use crate::refusal::Refusal;
@@ -39,9 +39,9 @@ pub struct Pool {
 pub(crate) struct Shared {
     limits: Limits,
     state: Mutex<State>,
-    wanted: Notify,
+    wake_up: Notify,
     drained: Notify,
-    tally: Tally,
+    counters: Counters,
 }
 
 /// Invariant between any two calls: while a request is queued, no backend has room for a request. Every change that can
@@ -65,9 +65,9 @@ impl Pool {
             shared: Arc::new(Shared {
                 limits,
                 state: Mutex::new(state),
-                wanted: Notify::new(),
+                wake_up: Notify::new(),
                 drained: Notify::new(),
-                tally: Tally::default(),
+                counters: Counters::default(),
             }),
         }
     }
@@ -95,8 +95,8 @@ impl Pool {
     pub fn remove(&self, id: u64) {
         let mut state = self.shared.lock();
         let removed = state.backends.remove(id);
-        if removed && state.is_wanting() {
-            self.shared.wanted.notify_one();
+        if removed && state.needs_backend() {
+            self.shared.wake_up.notify_one();
         }
         drop(state);
         self.shared.drained.notify_waiters();
@@ -130,11 +130,11 @@ impl Pool {
         }
     }
 
-    /// Returns the number of queued requests and the time that requests have been queued, exact at the time of the
+    /// Returns the number of queued requests and the integral of this number over time, both exact at the time of the
     /// call.
     #[must_use]
-    pub fn held(&self) -> Held {
-        self.shared.lock().queue.held(Instant::now())
+    pub fn queued(&self) -> QueueState {
+        self.shared.lock().queue.queued(Instant::now())
     }
 
     /// Returns the number and the durations of the cold starts: how long each first request was queued while there was
@@ -149,11 +149,11 @@ impl Pool {
     ///
     /// Each wake-up resolves one call. Several wake-ups since the last call count as one. If the start of a backend
     /// failed, the next queued request causes a new wake-up. Only one task may wait for wake-ups.
-    pub async fn wanted(&self) {
+    pub async fn wake_up(&self) {
         loop {
-            self.shared.wanted.notified().await;
+            self.shared.wake_up.notified().await;
             // If the request that caused the wake-up has left the queue, the wake-up is ignored.
-            if self.shared.lock().is_wanting() {
+            if self.shared.lock().needs_backend() {
                 return;
             }
         }
@@ -162,11 +162,11 @@ impl Pool {
     /// Returns the number of requests by outcome since the pool was created.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.shared.tally.read()
+        self.shared.counters.read()
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.shared.tally
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// Returns the limits that this pool was created with.
@@ -183,41 +183,44 @@ impl Pool {
 
     /// Waits for a backend. Requests are served in the order of arrival.
     ///
-    /// `place` is `None` at first, and is set when the request is queued. A request whose backend accepted no
-    /// connection waits again: it passes the same `place`, and so keeps its position and its deadline. Dropping the
-    /// future removes the request from the queue.
-    pub(crate) async fn wait(&self, place: &mut Option<Place>) -> Result<Permit, Refusal> {
+    /// `position` is `None` at first, and is set to the request's position when the request is queued. If its backend
+    /// then accepts no connection, the request calls this function again with the same `position`, and so keeps its
+    /// position and its deadline. Dropping the future removes the request from the queue.
+    pub(crate) async fn wait(
+        &self,
+        position: &mut Option<QueuePosition>,
+    ) -> Result<Permit, Refusal> {
         let limits = &self.shared.limits;
-        let (place, receiver) = {
+        let (position, receiver) = {
             let mut state = self.shared.lock();
             if let Some(backend) = state.backends.take() {
                 drop(state);
                 return Ok(Permit::new(Arc::clone(&self.shared), backend));
             }
             let now = Instant::now();
-            let place = match *place {
-                Some(place) => place,
+            let position = match *position {
+                Some(position) => position,
                 None if state.queue.len() >= limits.max_queued => {
                     return Err(Refusal::QueueFull {
                         max_queued: limits.max_queued,
                     });
                 }
-                None => *place.insert(state.queue.place(now)),
+                None => *position.insert(state.queue.position(now)),
             };
-            let receiver = state.queue.push(place, now);
-            if state.is_wanting() {
+            let receiver = state.queue.push(position, now);
+            if state.needs_backend() {
                 if state.queue.len() == 1 {
-                    state.cold.begin(place.since);
+                    state.cold.begin(position.since);
                 }
-                self.shared.wanted.notify_one();
+                self.shared.wake_up.notify_one();
             }
-            (place, receiver)
+            (position, receiver)
         };
         let _leave = Leave {
             shared: &self.shared,
-            place,
+            position,
         };
-        match tokio::time::timeout_at(place.since + limits.max_wait, receiver).await {
+        match tokio::time::timeout_at(position.since + limits.max_wait, receiver).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Refusal::WaitedTooLong {
                 limit: limits.max_wait,
@@ -240,13 +243,14 @@ impl Shared {
         let handed = state.match_up();
         drop(state);
         for (waiter, backend) in handed {
-            // If the request no longer waits, `send` returns its permit, and the permit is dropped here.
+            // If the request no longer waits, `send` returns the permit. It is dropped here, so the backend can serve
+            // another request.
             let _gone = waiter.send(Permit::new(Arc::clone(self), backend));
         }
         result
     }
 
-    /// Records the end of a request. `opening` is true if the request never had a connection that the backend accepted.
+    /// Records the end of a request. `opening` is true if the backend accepted no connection for the request.
     fn give_back(self: &Arc<Self>, backend: &Arc<Backend>, opening: bool) {
         let drained = self.change(|state| {
             if opening {
@@ -271,7 +275,7 @@ impl Shared {
 }
 
 impl State {
-    fn is_wanting(&self) -> bool {
+    fn needs_backend(&self) -> bool {
         self.backends.is_empty() && !self.queue.is_empty()
     }
 
@@ -301,12 +305,15 @@ impl State {
 /// Removes a request from the queue when it stops waiting for a backend, for any reason.
 struct Leave<'a> {
     shared: &'a Shared,
-    place: Place,
+    position: QueuePosition,
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.shared.lock().queue.leave(self.place, Instant::now());
+        self.shared
+            .lock()
+            .queue
+            .leave(self.position, Instant::now());
     }
 }
 

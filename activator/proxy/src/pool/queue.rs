@@ -1,7 +1,7 @@
-//! The queued requests, oldest first, and the exact time for which they are queued.
+//! The queued requests, oldest first, and the exact integral of their number over time.
 //!
-//! Pure: the caller passes the time. The integral of the queue length is updated at every change, so a reading is exact
-//! and not a sample. If a client disconnects, its request leaves the queue at once.
+//! This module reads no clock: the caller passes the time. The integral of the queue length is updated at every change,
+//! so a reading is exact and not a sample. If a client disconnects, its request leaves the queue at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::Permit;
 
-/// The state of the queue, as [`Pool::held`](crate::Pool::held) returns it.
+/// The state of the queue, as [`Pool::queued`](crate::Pool::queued) returns it.
 ///
 /// `integral` and `total` are cumulative. So the mean queue length between two readings is the difference of their
 /// integrals, divided by the time between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct QueueState {
     /// Number of requests queued at the time of the call.
     pub now: u64,
     /// Integral of the queue length over time since the pool was created, in request-seconds. Exact.
@@ -29,7 +29,7 @@ pub struct Held {
 
 /// A request's position in the order of arrival. A request that has to wait again keeps its position.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct QueuePosition {
     pub(crate) number: u64,
     pub(crate) since: Instant,
 }
@@ -68,21 +68,25 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Assigns the next position.
-    pub(crate) fn place(&mut self, now: Instant) -> Place {
+    /// Assigns the next position in the order of arrival.
+    pub(crate) fn position(&mut self, now: Instant) -> QueuePosition {
         let number = self.total;
         self.total += 1;
-        Place { number, since: now }
+        QueuePosition { number, since: now }
     }
 
-    /// Queues a request at `place`. The returned channel delivers its permit.
-    pub(crate) fn push(&mut self, place: Place, now: Instant) -> oneshot::Receiver<Permit> {
+    /// Queues a request at `position`. The returned channel delivers its permit.
+    pub(crate) fn push(
+        &mut self,
+        position: QueuePosition,
+        now: Instant,
+    ) -> oneshot::Receiver<Permit> {
         self.count(now);
         let (hand_over, receiver) = oneshot::channel();
         self.waiting.insert(
-            place.number,
+            position.number,
             Waiter {
-                since: place.since,
+                since: position.since,
                 hand_over,
             },
         );
@@ -95,15 +99,15 @@ impl Queue {
         self.waiting.pop_first().map(|(_, waiter)| waiter.hand_over)
     }
 
-    /// Removes the request at `place`; does nothing if the request has already left the queue.
-    pub(crate) fn leave(&mut self, place: Place, now: Instant) {
+    /// Removes the request at `position`; does nothing if the request has already left the queue.
+    pub(crate) fn leave(&mut self, position: QueuePosition, now: Instant) {
         self.count(now);
-        self.waiting.remove(&place.number);
+        self.waiting.remove(&position.number);
     }
 
-    pub(crate) fn held(&mut self, now: Instant) -> Held {
+    pub(crate) fn queued(&mut self, now: Instant) -> QueueState {
         self.count(now);
-        Held {
+        QueueState {
             now: self.waiting.len() as u64,
             integral: self.integral,
             total: self.total,
@@ -118,8 +122,8 @@ impl Queue {
     fn count(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.counted);
         // With 2^32 queued requests, the integral saturates after 136 years. The limit of the queue is far below 2^32.
-        let held = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-        self.integral = self.integral.saturating_add(elapsed.saturating_mul(held));
+        let length = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        self.integral = self.integral.saturating_add(elapsed.saturating_mul(length));
         self.counted = now;
     }
 }
@@ -134,14 +138,14 @@ mod tests {
     fn the_integral_is_exact() {
         let start = Instant::now();
         let mut queue = Queue::new(start);
-        let first = queue.place(start);
+        let first = queue.position(start);
         let _first = queue.push(first, start);
-        let second = queue.place(start + SECOND);
+        let second = queue.position(start + SECOND);
         let _second = queue.push(second, start + SECOND);
         queue.leave(first, start + 4 * SECOND); // 1 s × 1 request + 3 s × 2 requests
         assert_eq!(
-            queue.held(start + 6 * SECOND), // + 2 s × 1 request
-            Held {
+            queue.queued(start + 6 * SECOND), // + 2 s × 1 request
+            QueueState {
                 now: 1,
                 integral: 9 * SECOND,
                 total: 2,
@@ -154,7 +158,7 @@ mod tests {
     fn a_second_wait_keeps_the_first_place() {
         let now = Instant::now();
         let mut queue = Queue::new(now);
-        let (early, late) = (queue.place(now), queue.place(now));
+        let (early, late) = (queue.position(now), queue.position(now));
         let mut late = queue.push(late, now);
         let mut early = queue.push(early, now);
         drop(queue.pop(now));

@@ -10,7 +10,7 @@ use super::*;
 const ANYWHERE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
-/// Starts a request in its own task. The task's result is the request's permit.
+/// Starts a task that waits for a backend, as a request does. The task returns the request's permit to use a backend.
 fn request(pool: &Pool) -> JoinHandle<Result<Permit, Refusal>> {
     let pool = pool.clone();
     tokio::spawn(async move { pool.wait(&mut None).await })
@@ -24,18 +24,18 @@ async fn settle() {
 #[tokio::test(start_paused = true)]
 async fn held_is_exact() {
     let pool = Pool::new(Limits::default());
-    let before = pool.held();
+    let before = pool.queued();
     let first = request(&pool);
     settle().await;
-    let start = pool.held();
+    let start = pool.queued();
     advance(Duration::from_secs(2)).await;
     let second = request(&pool);
     settle().await;
-    let mid = pool.held();
+    let mid = pool.queued();
     assert_eq!((before.total, mid.now, mid.total), (0, 2, 2));
     advance(Duration::from_secs(3)).await;
     pool.add(1, ANYWHERE);
-    let end = pool.held();
+    let end = pool.queued();
     assert_eq!((end.now, end.oldest), (0, None));
     assert_eq!(end.integral - mid.integral, Duration::from_secs(6));
     assert!(mid.integral - start.integral >= Duration::from_secs(2));
@@ -50,19 +50,19 @@ async fn too_long_is_counted_from_the_first_wait() {
         max_wait: Duration::from_secs(10),
         ..Limits::default()
     });
-    let mut place = None;
-    let (first, ()) = tokio::join!(pool.wait(&mut place), async {
+    let mut position = None;
+    let (first, ()) = tokio::join!(pool.wait(&mut position), async {
         sleep(Duration::from_secs(6)).await;
         pool.add(1, ANYWHERE);
         pool.remove(1);
     });
     drop(first.expect("there was one"));
     let start = Instant::now();
-    let second = pool.wait(&mut place).await;
+    let second = pool.wait(&mut position).await;
     assert!(matches!(second, Err(Refusal::WaitedTooLong { .. })));
     let waited = start.elapsed();
     assert!(waited < Duration::from_millis(4010), "{waited:?}");
-    assert_eq!(pool.held().total, 1);
+    assert_eq!(pool.queued().total, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,14 +81,14 @@ async fn a_full_queue_refuses_but_not_those_who_were_in_it() {
     let _ = held.await;
     let next = request(&pool);
     settle().await;
-    assert_eq!(pool.held().now, 1);
+    assert_eq!(pool.queued().now, 1);
     next.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn wanted_is_said_once_for_each_arrival() {
     let pool = Pool::new(Limits::default());
-    let none = || tokio::time::timeout(Duration::from_secs(1), pool.wanted());
+    let none = || tokio::time::timeout(Duration::from_secs(1), pool.wake_up());
     assert!(none().await.is_err());
     let first = request(&pool);
     assert!(none().await.is_ok());
@@ -122,7 +122,7 @@ async fn a_backend_takes_few_connections_at_a_time() {
     let waiting: Vec<_> = (0..6).map(|_| request(&pool)).collect();
     settle().await;
     pool.add(1, ANYWHERE);
-    assert_eq!((pool.in_flight(1), pool.held().now), (4, 2));
+    assert_eq!((pool.in_flight(1), pool.queued().now), (4, 2));
     assert!(
         pool.take().is_none(),
         "two requests are queued, so a new request gets no permit"
@@ -134,7 +134,7 @@ async fn a_backend_takes_few_connections_at_a_time() {
         permit.opened();
         permits.push(permit);
     }
-    assert_eq!((pool.in_flight(1), pool.held().now), (6, 0));
+    assert_eq!((pool.in_flight(1), pool.queued().now), (6, 0));
     // A connection attempt that failed no longer counts towards the limit of concurrent attempts.
     let more: Vec<_> = (0..4).filter_map(|_| pool.take()).collect();
     assert_eq!(more.len(), 4);

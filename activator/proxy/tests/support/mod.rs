@@ -1,4 +1,5 @@
-//! Helpers of the tests: a running proxy (`Door`), its clients, and backends (`Server`). All sockets are on 127.0.0.1.
+//! Helpers of the tests: a running proxy (`TestProxy`), its clients, and backends (`Server`). All sockets are on
+//! 127.0.0.1.
 #![allow(dead_code, reason = "each test binary uses only some of these helpers")]
 #![allow(
     clippy::expect_used,
@@ -38,32 +39,32 @@ pub(crate) fn soon<T>(what: impl Future<Output = T>) -> impl Future<Output = T> 
     }
 }
 
-pub(crate) struct Door {
+pub(crate) struct TestProxy {
     pub(crate) pool: Pool,
     pub(crate) address: SocketAddr,
     shutdown: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
 
-impl Door {
-    pub(crate) async fn open() -> Door {
-        Door::with(Limits::default()).await
+impl TestProxy {
+    pub(crate) async fn open() -> TestProxy {
+        TestProxy::with(Limits::default()).await
     }
 
-    pub(crate) async fn with(limits: Limits) -> Door {
+    pub(crate) async fn with(limits: Limits) -> TestProxy {
         let (listener, address) = listen().await;
         let pool = Pool::new(limits);
-        let (shutdown, told) = oneshot::channel();
+        let (shutdown, stop) = oneshot::channel();
         let serving = tokio::spawn({
             let pool = pool.clone();
             async move {
-                let told = async { drop(told.await) };
-                serve(listener, pool, told)
+                let stop = async { drop(stop.await) };
+                serve(listener, pool, stop)
                     .await
                     .expect("the listener is sound");
             }
         });
-        Door {
+        TestProxy {
             pool,
             address,
             shutdown,
@@ -81,11 +82,11 @@ impl Door {
     pub(crate) async fn begin(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
         let mut stream = TcpStream::connect(self.address)
             .await
-            .expect("the door is open");
+            .expect("the proxy listens");
         stream
             .write_all(bytes.as_ref())
             .await
-            .expect("the door reads");
+            .expect("the proxy reads");
         stream
     }
 
@@ -106,7 +107,7 @@ impl Door {
 
     /// Waits until this many requests are queued.
     pub(crate) async fn holds(&self, count: u64) {
-        soon(until(|| self.pool.held().now == count)).await;
+        soon(until(|| self.pool.queued().now == count)).await;
     }
 }
 

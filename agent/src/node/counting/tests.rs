@@ -21,7 +21,7 @@ struct Table {
     reads: Cell<u64>,
     in_flight: u64,
     /// The wake-up threshold of each pod.
-    marks: RefCell<BTreeMap<u32, u64>>,
+    burst_thresholds: RefCell<BTreeMap<u32, u64>>,
 }
 
 impl Meter for Table {
@@ -65,7 +65,7 @@ impl Meter for Table {
     }
 
     fn wake_at(&self, pod: u32, in_flight: u64) {
-        self.marks.borrow_mut().insert(pod, in_flight);
+        self.burst_thresholds.borrow_mut().insert(pod, in_flight);
     }
 
     fn pods(&self) -> Vec<u32> {
@@ -146,8 +146,8 @@ impl Node {
 
     fn shown(&self) -> Vec<(String, u64)> {
         self.counting
-            .figures()
-            .map(|figures| (figures.wanted.uid, figures.reading.started))
+            .readings()
+            .map(|pod| (pod.spec.uid, pod.reading.started))
             .collect()
     }
 
@@ -168,11 +168,11 @@ fn pod(uid: &str, more: &[(&str, &str)]) -> Pod {
     .unwrap()
 }
 
-fn tally(counted: usize, waiting: usize, refused: usize) -> PodCounts {
+fn pod_counts(counted: usize, waiting: usize, rejected: usize) -> PodCounts {
     PodCounts {
         counted,
         waiting,
-        refused,
+        rejected,
     }
 }
 
@@ -180,12 +180,12 @@ fn tally(counted: usize, waiting: usize, refused: usize) -> PodCounts {
 fn a_pod_waits_for_its_cgroup() {
     let mut node = Node::with_counter();
     node.apply(&pod("a", &[]));
-    assert_eq!(node.counting.tally(), tally(0, 1, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(0, 1, 0));
     assert_eq!(node.read(), []);
     node.make_cgroup("a");
     assert!(node.counting.try_waiting());
     assert!(!node.counting.try_waiting());
-    assert_eq!(node.counting.tally(), tally(1, 0, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(1, 0, 0));
     assert_eq!(node.read(), [("a".into(), 2)]);
 }
 
@@ -196,7 +196,7 @@ fn pods_wait_for_a_counter() {
     node.list(&[pod("a", &[])]);
     assert!(!node.counting.try_waiting());
     node.counting.set_meter(Table::default());
-    assert_eq!(node.counting.tally(), tally(1, 0, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(1, 0, 0));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn last_figures_stay_a_while() {
     fs::remove_dir(node.cgroup("a")).unwrap();
     let last = node.read();
     assert_eq!(last.len(), 1);
-    assert_eq!(node.counting.tally(), tally(0, 1, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(0, 1, 0));
     assert!(node.table().pods.is_empty(), "detached");
     node.counting.remove("a", node.now);
     node.now += LINGERS - Duration::from_millis(1);
@@ -228,7 +228,7 @@ fn a_pod_that_opts_out_is_left_alone() {
         "a",
         &[("autoscaling.knative.dev/class", "other.example")],
     ));
-    assert_eq!(node.counting.tally(), tally(0, 0, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(0, 0, 0));
     assert!(node.table().pods.is_empty());
 }
 
@@ -241,9 +241,9 @@ fn a_cgroup_of_the_same_name_is_another_one() {
     node.make_cgroup("a");
     node.read();
     assert!(node.counting.try_waiting());
-    let figures: Vec<_> = node.counting.figures().collect();
-    assert_eq!(figures.len(), 1, "once, with its newest");
-    assert_eq!(figures[0].since, Duration::from_secs(2));
+    let readings: Vec<_> = node.counting.readings().collect();
+    assert_eq!(readings.len(), 1, "once, with its newest");
+    assert_eq!(readings[0].since, Duration::from_secs(2));
 }
 
 #[test]
@@ -253,19 +253,19 @@ fn rules_change_in_place() {
     node.apply(&pod("a", &[]));
     node.apply(&pod("a", &[("ebb.dev/ports", "80")]));
     assert_eq!(node.table().pods[&1].1.ports, [80]);
-    // The counter rejects port 1. The pod is refused, because a pod is never counted with old rules.
+    // The counter rejects port 1. The pod is rejected, because a pod is never counted with old rules.
     node.apply(&pod("a", &[("ebb.dev/ports", "1")]));
-    assert_eq!(node.counting.tally(), tally(0, 0, 1));
+    assert_eq!(node.counting.pod_counts(), pod_counts(0, 0, 1));
     assert!(node.table().pods.is_empty());
-    let told = |node: &mut Node, after| node.counting.refusals(node.now + after).len();
-    assert_eq!(told(&mut node, Duration::ZERO), 1);
-    assert_eq!(told(&mut node, TELL_AGAIN / 2), 0, "once");
-    assert_eq!(told(&mut node, TELL_AGAIN), 1, "and again");
-    // The pod is refused while its annotation is invalid, and is counted when the annotation is valid again.
+    let events_due = |node: &mut Node, after| node.counting.rejections(node.now + after).len();
+    assert_eq!(events_due(&mut node, Duration::ZERO), 1);
+    assert_eq!(events_due(&mut node, EVENT_INTERVAL / 2), 0, "once");
+    assert_eq!(events_due(&mut node, EVENT_INTERVAL), 1, "and again");
+    // The pod is rejected while its annotation is invalid, and is counted when the annotation is valid again.
     node.apply(&pod("a", &[("ebb.dev/ports", "x")]));
-    assert_eq!(node.counting.tally(), tally(0, 0, 1));
+    assert_eq!(node.counting.pod_counts(), pod_counts(0, 0, 1));
     node.apply(&pod("a", &[("ebb.dev/ports", "81")]));
-    assert_eq!(node.counting.tally(), tally(1, 0, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(1, 0, 0));
 }
 
 #[test]
@@ -301,11 +301,11 @@ fn a_list_tells_who_is_gone() {
         node.apply(&pod(uid, &[]));
     }
     node.list(&[pod("b", &[])]);
-    assert_eq!(node.counting.tally(), tally(1, 0, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(1, 0, 0));
     // The connection to the API server breaks during a list, so the list begins again. Pod `b` is still counted.
     node.counting.list_begins();
     node.list(&[pod("b", &[])]);
-    assert_eq!(node.counting.tally(), tally(1, 0, 0));
+    assert_eq!(node.counting.pod_counts(), pod_counts(1, 0, 0));
 }
 
 #[test]
@@ -313,8 +313,8 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
     let mut node = Node::with_counter();
     node.make_cgroup("a");
     node.apply(&pod("a", &[("autoscaling.knative.dev/target", "10")]));
-    // The pod's target is 7 requests in flight: 70 % of 10. A burst begins if the requests in flight have reached the
-    // target, and are at least twice as many as in the row above.
+    // The pod's target is 7 requests in flight: 70 % of 10. A burst begins if the requests in flight are at least as
+    // many as the target, and at least twice as many as in the previous row.
     for (in_flight, bursts) in [
         (6, false),
         (12, true),
@@ -327,8 +327,14 @@ fn a_burst_is_more_than_the_target_and_twice_what_was() {
         assert_eq!(node.counting.bursts(), bursts, "{in_flight}");
         node.read();
         // The kernel wakes the agent from this number of requests in flight on.
-        let mark = 7.max(in_flight * 2);
-        let marks = node.counting.meter.as_ref().unwrap().marks.borrow();
-        assert_eq!(marks.values().collect::<Vec<_>>(), [&mark]);
+        let threshold = 7.max(in_flight * 2);
+        let burst_thresholds = node
+            .counting
+            .meter
+            .as_ref()
+            .unwrap()
+            .burst_thresholds
+            .borrow();
+        assert_eq!(burst_thresholds.values().collect::<Vec<_>>(), [&threshold]);
     }
 }

@@ -18,36 +18,36 @@ use ebb_metrics::Format;
 use ebb_report_client::Sending;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use super::counting::{Figures, PodCounts};
+use super::counting::{PodCounts, PodReading};
 
 /// The state of the node after the last reading of its pods.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    pub(super) figures: Vec<Figures>,
-    pub(super) tally: PodCounts,
+    pub(super) readings: Vec<PodReading>,
+    pub(super) pod_counts: PodCounts,
     /// Number of failed readings since the agent started.
     pub(super) missed: u64,
     /// True if the API server has listed the pods of the node.
     pub(super) synced: bool,
-    pub(super) standing: Standing,
+    pub(super) status: CountingStatus,
     /// Counts of rare events in the kernel.
     pub(super) events: Events,
 }
 
 /// Whether requests can be counted on this node.
 #[derive(Debug, Default)]
-pub(super) enum Standing {
+pub(super) enum CountingStatus {
     /// Unknown: the counter is being loaded.
     #[default]
     Loading,
     /// Requests are counted. `pinned` is true if the counting continues without the agent.
-    Counts { pinned: bool, adoption: Adoption },
+    Counting { pinned: bool, adoption: Adoption },
     /// Requests cannot be counted. The fields are the reason in one word, and the full reason.
-    Lacks(&'static str, String),
+    Unavailable(&'static str, String),
 }
 
 /// The state of the node after the last reading of its pods, shared with the tasks that serve this state.
-pub(super) type Shown = Arc<Mutex<View>>;
+pub(super) type SharedView = Arc<Mutex<View>>;
 
 /// All metrics of the agent.
 #[derive(Debug)]
@@ -59,14 +59,14 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(shown: &Shown) -> Arc<Self> {
+    pub(super) fn new(view: &SharedView) -> Arc<Self> {
         let mut all = Registry::with_prefix("ebb");
-        all.register_collector(Box::new(pods::Pods(Arc::clone(shown))));
+        all.register_collector(Box::new(pods::Pods(Arc::clone(view))));
         let registry = all.sub_registry_with_prefix("agent");
         let sending = Sending::registered(
             registry,
             "reported_pods",
-            "Pods in reports, by outcome at the autoscaler",
+            "Pods in reports, by the outcome that the autoscaler returned for them",
         );
         let (wakeups, watch_errors) = (Counter::default(), Counter::default());
         registry.register(
@@ -79,7 +79,7 @@ impl Metrics {
             "Interruptions of the watch on the API server",
             watch_errors.clone(),
         );
-        registry.register_collector(Box::new(state::State(Arc::clone(shown))));
+        registry.register_collector(Box::new(state::NodeState(Arc::clone(view))));
         registry.register_collector(Box::new(programs::Programs));
         Arc::new(Self {
             registry: all,

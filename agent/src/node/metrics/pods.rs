@@ -10,11 +10,11 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use super::Shown;
-use crate::node::counting::Figures;
+use super::SharedView;
+use crate::node::counting::PodReading;
 
 #[derive(Debug)]
-pub(super) struct Pods(pub(super) Shown);
+pub(super) struct Pods(pub(super) SharedView);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -25,13 +25,13 @@ struct Labels {
 }
 
 impl Labels {
-    fn of(figures: &Figures) -> Self {
-        let wanted = &figures.wanted;
+    fn of(pod: &PodReading) -> Self {
+        let spec = &pod.spec;
         Self {
-            namespace: wanted.namespace.clone(),
-            pod: wanted.name.clone(),
-            workload_kind: wanted.workload.0.clone(),
-            workload: wanted.workload.1.clone(),
+            namespace: spec.namespace.clone(),
+            pod: spec.name.clone(),
+            workload_kind: spec.workload.0.clone(),
+            workload: spec.workload.1.clone(),
         }
     }
 }
@@ -68,7 +68,7 @@ const COUNTERS: &[Number] = &[
     (
         "pod_in_flight_seconds",
         "Time in flight, summed over all requests; its rate is the exact mean concurrency",
-        // The counter wraps around at 2^64 ns: 584 years of time in flight, summed over all requests.
+        // The counter wraps around at 2^64 ns, when the times in flight of all requests add up to 584 years.
         |reading| reading.integral as f64 / 1e9,
     ),
 ];
@@ -81,9 +81,9 @@ impl Collector for Pods {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pods: Vec<_> = view
-            .figures
+            .readings
             .iter()
-            .map(|figures| (Labels::of(figures), &figures.reading))
+            .map(|pod| (Labels::of(pod), &pod.reading))
             .collect();
         for (name, help, value) in COUNTERS {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

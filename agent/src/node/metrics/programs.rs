@@ -23,7 +23,7 @@ struct Hook {
 
 /// Total run time and number of runs of the programs of one hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Taken {
+struct RunTime {
     nanoseconds: u64,
     runs: u64,
 }
@@ -33,23 +33,23 @@ const HOOKS: [(u64, &str); 3] = [(8, "packet"), (9, "socket"), (13, "socket")];
 
 impl Collector for Programs {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let taken = taken();
+        let run_times = run_times();
         let help =
             "Time that the kernel programs ran; no sample unless kernel.bpf_stats_enabled is 1";
         let kind = MetricType::Counter;
         let mut metric = encoder.encode_descriptor("program_seconds", help, None, kind)?;
-        for (&hook, taken) in &taken {
-            let seconds = taken.nanoseconds as f64 / 1e9;
+        for (&hook, run_time) in &run_times {
+            let seconds = run_time.nanoseconds as f64 / 1e9;
             metric
                 .encode_family(&Hook { hook })?
                 .encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
         }
         let help = "Runs of the kernel programs; no sample unless kernel.bpf_stats_enabled is 1";
         let mut metric = encoder.encode_descriptor("program_runs", help, None, kind)?;
-        for (&hook, taken) in &taken {
+        for (&hook, run_time) in &run_times {
             metric
                 .encode_family(&Hook { hook })?
-                .encode_counter::<NoLabelSet, _, u64>(&taken.runs, None)?;
+                .encode_counter::<NoLabelSet, _, u64>(&run_time.runs, None)?;
         }
         Ok(())
     }
@@ -57,7 +57,7 @@ impl Collector for Programs {
 
 /// Returns the run time and the number of runs, summed over the programs of each hook. Programs that were never
 /// measured are not included.
-fn taken() -> BTreeMap<&'static str, Taken> {
+fn run_times() -> BTreeMap<&'static str, RunTime> {
     // The key is the program's id, because a program with two descriptors must be counted once.
     let mut programs = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo")
@@ -69,18 +69,18 @@ fn taken() -> BTreeMap<&'static str, Taken> {
         let text = fs::read_to_string(entry.path()).unwrap_or_default();
         programs.extend(program(&text));
     }
-    let mut taken: BTreeMap<_, Taken> = BTreeMap::new();
+    let mut run_times: BTreeMap<_, RunTime> = BTreeMap::new();
     for (hook, one) in programs.into_values() {
-        let of_hook = taken.entry(hook).or_default();
+        let of_hook = run_times.entry(hook).or_default();
         of_hook.nanoseconds += one.nanoseconds;
         of_hook.runs += one.runs;
     }
-    taken
+    run_times
 }
 
 /// Parses the `fdinfo` of a descriptor. Returns the program's id, its hook, and its run time and number of runs. `None`
 /// if the descriptor is not that of a measured program.
-fn program(fdinfo: &str) -> Option<(u64, (&'static str, Taken))> {
+fn program(fdinfo: &str) -> Option<(u64, (&'static str, RunTime))> {
     let field = |name: &str| -> Option<u64> {
         let mut lines = fdinfo.lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -88,11 +88,11 @@ fn program(fdinfo: &str) -> Option<(u64, (&'static str, Taken))> {
     };
     let kind = field("prog_type")?;
     let (_, hook) = HOOKS.iter().find(|(number, _)| *number == kind)?;
-    let taken = Taken {
+    let run_time = RunTime {
         nanoseconds: field("run_time_ns")?,
         runs: field("run_cnt").filter(|runs| *runs > 0)?,
     };
-    Some((field("prog_id")?, (hook, taken)))
+    Some((field("prog_id")?, (hook, run_time)))
 }
 
 #[cfg(test)]
@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn a_program_that_was_measured_is_read() {
-        let taken = Taken {
+        let run_time = RunTime {
             nanoseconds: 1500,
             runs: 3,
         };
-        assert_eq!(program(PROGRAM), Some((42, ("packet", taken))));
+        assert_eq!(program(PROGRAM), Some((42, ("packet", run_time))));
     }
 
     #[test]

@@ -8,13 +8,13 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use super::{Shown, Standing};
+use super::{CountingStatus, SharedView};
 
 #[derive(Debug)]
-pub(super) struct State(pub(super) Shown);
+pub(super) struct NodeState(pub(super) SharedView);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InState {
+struct StateLabel {
     state: &'static str,
 }
 
@@ -24,16 +24,16 @@ struct Version {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct For {
+struct ReasonLabel {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Happened {
+struct EventLabel {
     event: &'static str,
 }
 
-impl Collector for State {
+impl Collector for NodeState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         // The version is a gauge, because the older text format does not have the metric type `info`.
         let version = env!("CARGO_PKG_VERSION");
@@ -52,10 +52,10 @@ impl Collector for State {
                 .encode_descriptor(name, help, None, MetricType::Gauge)?
                 .encode_gauge(&value)
         };
-        let (counts, pinned, adoption, lack) = match &view.standing {
-            Standing::Loading => (false, false, None, None),
-            Standing::Counts { pinned, adoption } => (true, *pinned, Some(adoption), None),
-            Standing::Lacks(reason, _) => (false, false, None, Some(*reason)),
+        let (counts, pinned, adoption, reason) = match &view.status {
+            CountingStatus::Loading => (false, false, None, None),
+            CountingStatus::Counting { pinned, adoption } => (true, *pinned, Some(adoption), None),
+            CountingStatus::Unavailable(reason, _) => (false, false, None, Some(*reason)),
         };
         gauge(
             "counting",
@@ -90,19 +90,21 @@ impl Collector for State {
         )?;
         let help = "1 for the reason why no request is counted on this node; no sample while requests are counted";
         let mut metric = encoder.encode_descriptor("unavailable", help, None, MetricType::Gauge)?;
-        if let Some(reason) = lack {
-            metric.encode_family(&For { reason })?.encode_gauge(&1u64)?;
+        if let Some(reason) = reason {
+            metric
+                .encode_family(&ReasonLabel { reason })?
+                .encode_gauge(&1u64)?;
         }
         let help = "Pods of the node that opted in, by state";
         let mut metric = encoder.encode_descriptor("pods", help, None, MetricType::Gauge)?;
         for (state, pods) in [
-            ("counted", view.tally.counted),
-            ("waiting", view.tally.waiting),
-            ("rejected", view.tally.refused),
+            ("counted", view.pod_counts.counted),
+            ("waiting", view.pod_counts.waiting),
+            ("rejected", view.pod_counts.rejected),
         ] {
             let pods = pods as u64;
             metric
-                .encode_family(&InState { state })?
+                .encode_family(&StateLabel { state })?
                 .encode_gauge(&pods)?;
         }
         let help = "Connections that the kernel programs could not read or store, by event";
@@ -110,14 +112,17 @@ impl Collector for State {
             encoder.encode_descriptor("kernel_events", help, None, MetricType::Counter)?;
         for (event, count) in [
             ("unreadable", view.events.unreadable),
-            ("attach_failed", view.events.not_joined),
-            ("out_of_order_full", view.events.no_room),
-            ("out_of_order_share_full", view.events.no_share),
-            ("bytes_missed", view.events.missed),
-            ("no_memory", view.events.no_storage),
+            ("attach_failed", view.events.attach_failed),
+            ("out_of_order_full", view.events.out_of_order_full),
+            (
+                "out_of_order_share_full",
+                view.events.out_of_order_share_full,
+            ),
+            ("bytes_missed", view.events.bytes_missed),
+            ("no_memory", view.events.no_memory),
         ] {
             metric
-                .encode_family(&Happened { event })?
+                .encode_family(&EventLabel { event })?
                 .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         let help = "Readings of counters that failed";

@@ -9,15 +9,15 @@ use ebb_agent::counter::Events;
 use super::*;
 use crate::node::pod::PodSpec;
 
-fn shown() -> Shown {
-    let wanted = PodSpec {
+fn view() -> SharedView {
+    let spec = PodSpec {
         uid: "u".to_owned(),
         namespace: "shop".to_owned(),
         name: "web-1".to_owned(),
         workload: ("Deployment".to_owned(), "web".to_owned()),
         qos: None,
         rules: Rules::default(),
-        carries: 10,
+        target: 10,
     };
     let reading = Reading {
         in_flight: 3,
@@ -28,19 +28,22 @@ fn shown() -> Shown {
         ..Reading::NOTHING
     };
     Arc::new(Mutex::new(View {
-        figures: vec![Figures {
-            wanted,
+        readings: vec![PodReading {
+            spec,
             since: Duration::ZERO,
             reading,
         }],
-        tally: PodCounts {
+        pod_counts: PodCounts {
             counted: 1,
             waiting: 2,
-            refused: 0,
+            rejected: 0,
         },
         missed: 4,
         synced: true,
-        standing: Standing::Lacks("KernelTooOld", "this node's kernel is 4.18".to_owned()),
+        status: CountingStatus::Unavailable(
+            "KernelTooOld",
+            "this node's kernel is 4.18".to_owned(),
+        ),
         events: Events {
             unreadable: 3,
             ..Events::default()
@@ -50,7 +53,7 @@ fn shown() -> Shown {
 
 #[test]
 fn a_pod_and_its_node_are_shown() {
-    let metrics = Metrics::new(&shown());
+    let metrics = Metrics::new(&view());
     let text = metrics.text(Format::Prometheus).unwrap();
     let pod = r#"namespace="shop",pod="web-1",workload_kind="Deployment",workload="web""#;
     for line in [

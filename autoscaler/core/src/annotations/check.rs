@@ -13,15 +13,15 @@ use crate::{
     problem::{Fault, Problem},
 };
 
-/// The class that determines which values other keys may have.
+/// The autoscaler class of a workload. It determines which values the other annotations may have.
 pub(super) struct ClassInForce {
     class: Class,
     named: bool,
 }
 
 impl ClassInForce {
-    /// Parses an aggregation algorithm. An unknown name is an error only if the workload names a class for which this
-    /// crate decides.
+    /// Parses an aggregation algorithm. An unknown name is an error only if the class annotation names a class that
+    /// this crate implements.
     ///
     /// Knative allows other algorithms for custom autoscalers, and treats an unknown algorithm as linear. Likewise,
     /// this function returns `None`, which means linear.

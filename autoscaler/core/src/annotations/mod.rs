@@ -26,7 +26,7 @@ use crate::{
 /// The parsed annotations of a workload; `None` or empty if an annotation is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Annotations {
-    /// `class`: the autoscaler of the workload.
+    /// `class`: the autoscaler that scales the workload.
     pub class: Option<Class>,
     /// `metric`: the metric that is compared with the target.
     pub metric: Option<Metric>,
@@ -48,7 +48,8 @@ pub struct Annotations {
     pub window: Option<Duration>,
     /// `panic-window-percentage`: length of the panic window in per cent of the stable window, 1 to 100.
     pub panic_window_percentage: Option<f64>,
-    /// `panic-threshold-percentage`: panic threshold, as load in per cent of the capacity at target, 110 to 1000.
+    /// `panic-threshold-percentage`: load at which panic mode begins, in per cent of the capacity at target of the
+    /// ready pods, 110 to 1000.
     pub panic_threshold_percentage: Option<f64>,
     /// `scale-down-delay`: time for which a lower number of desired pods must last before it is applied. Whole seconds,
     /// 0 to 1 h.

@@ -32,7 +32,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
         ..
     } = *config;
     let target = target_fraction * concurrency_target;
-    // The condition is negated, so that a NaN product fails too.
+    // The condition is negated, so that the check also fails if the product is NaN.
     if !(target >= TARGET_MIN && target.is_finite()) {
         conflict(
             &[
@@ -48,7 +48,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
     if initial_scale == 0 && !config.allow_zero_initial_scale {
         conflict(
             &["initial-scale", "allow-zero-initial-scale"],
-            "0 is only allowed with allow-zero-initial-scale: must be at least 1".to_owned(),
+            "must be at least 1; 0 is allowed only if allow-zero-initial-scale is true".to_owned(),
         );
     }
     if max_scale_limit > 0 && !(1..=max_scale_limit).contains(&max_scale) {

@@ -109,9 +109,9 @@ impl Config {
         Problems::none_or(problems, config)
     }
 
-    /// Parses as much as possible, for a checker that afterwards validates workloads with this config map. A key with
-    /// an invalid value has its default; a value that contradicts another key is returned as written. The result must
-    /// not be used for decisions.
+    /// Parses as much as possible, for a checker that afterwards validates workloads with this config map. For a key
+    /// with an invalid value, the result contains the default. A valid value that contradicts another key is kept. The
+    /// result must not be used for decisions.
     pub fn from_map_lossy<'a>(
         data: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> (Self, Vec<Problem>) {

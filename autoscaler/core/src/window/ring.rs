@@ -70,7 +70,7 @@ impl Window {
         self.weight
     }
 
-    /// Changes how the buckets are averaged.
+    /// Sets the algorithm that averages the buckets.
     pub const fn set_aggregation(&mut self, aggregation: Aggregation) {
         self.aggregation = aggregation;
     }
@@ -153,8 +153,8 @@ impl Window {
     /// Returns the `count` newest buckets, newest first.
     fn newest(&self, last: i64, count: usize) -> impl Iterator<Item = f64> + '_ {
         let (older, newer) = self.buckets.split_at(index(last, self.buckets.len()) + 1);
-        // The newest bucket is the last one of `older`. The next older buckets follow backwards through `older`, and
-        // then from the end of `newer`.
+        // The buckets form a ring, and `older` ends with the newest bucket. From this bucket back in time, the ring
+        // continues backwards through `older`, then backwards through `newer`, whose buckets are even older.
         older
             .iter()
             .rev()
@@ -181,7 +181,8 @@ impl Window {
                 {
                     buckets[index(slot, count)] = value;
                 }
-                // After a change of the length, the window counts as full: buckets without a sample count as zero.
+                // After a change of the length, the old window counts as completely filled: its buckets without a
+                // sample count as zero.
                 Some(last - i64::try_from(old - 1).unwrap_or(i64::MAX))
             }
             _ => None,

@@ -30,7 +30,7 @@ pub struct BadSample {
 }
 
 impl Sample {
-    /// Creates a sample with no part from the activator.
+    /// Creates a sample without requests that the activator reports itself.
     pub const fn new(concurrency: f64, requests: f64) -> Self {
         Self {
             concurrency,
@@ -40,8 +40,8 @@ impl Sample {
         }
     }
 
-    /// Returns concurrency and requests without the activator's parts. The results may be negative, because the
-    /// activator and the pod do not measure at the same instant.
+    /// Returns concurrency and requests, less the parts that the activator reports itself. The results may be negative,
+    /// because the activator and the pod do not measure at the same instant.
     pub(crate) fn net(&self) -> Result<(f64, f64), BadSample> {
         for (field, value) in [
             ("concurrency", self.concurrency),

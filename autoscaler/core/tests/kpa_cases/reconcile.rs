@@ -21,8 +21,8 @@ struct Scene {
     desired: Option<u32>,
 }
 
-/// A function that applies one clause of a row to the test scene. The clause is passed without the prefix that
-/// identifies it.
+/// A function that sets up the test state (`Scene`) as one clause of a case row says. The clause is passed without the
+/// prefix that selects the function.
 type Take = fn(&mut Scene, &str);
 
 impl Scene {

@@ -85,7 +85,7 @@ pub(crate) fn check(row: &Row) {
 /// Runs a script of the commands `rec(t=SECOND,VALUE)`, `avg(t=SECOND)` and `resize(LENGTH)`, separated by ` ; `.
 /// `expected` has one value for each `avg`.
 fn play(mut window: Window, script: &str, expected: &str, tolerance: f64) {
-    // `resize` has no time: it happens at the time of the command before it.
+    // A `resize` command contains no time: it happens at the time of the previous command.
     let mut now = START;
     let mut expected = expected
         .split(" | ")

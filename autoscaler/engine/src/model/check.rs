@@ -58,11 +58,11 @@ impl World {
             "the engine has known the workload for a stable window",
         );
         if order.to == 0 {
-            let marked = self
+            let annotated = self
                 .request_path
                 .as_ref()
-                .is_some_and(|request_path| request_path.is_marked(&order.target));
-            self.must(marked, order, "the slice is annotated as scaled to zero");
+                .is_some_and(|request_path| request_path.is_annotated(&order.target));
+            self.must(annotated, order, "the slice is annotated as scaled to zero");
         }
     }
 
@@ -126,7 +126,7 @@ impl World {
         self.is_requested(pod) && !self.answered.contains(&pod.owner)
     }
 
-    /// Returns whether the last answer for the owner of a pod was `Dead::Forbidden`.
+    /// Returns whether the last answer for the owner of a pod was `NoTargetReason::Forbidden`.
     fn is_dead(&self, pod: &Pod) -> bool {
         self.is_requested(pod) && self.answered.contains(&pod.owner)
     }

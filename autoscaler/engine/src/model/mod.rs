@@ -19,15 +19,15 @@ use ebb_autoscaler_core::{Config, Timestamp};
 
 use self::world::World;
 
-/// Number of steps with one seed.
+/// Number of random steps of one run of the model.
 const STEPS: u64 = 2_000;
 const ALWAYS: u64 = 100_000;
 const FULL: u64 = 10_000_000;
 
 /// Seeds of the model test that found an error in the past.
 const KEPT: &[u64] = &[
-    // 755: replicas that a person raised within the first stable window were reduced before the end of this window.
-    // 2002: the replicas of a workload that a person scaled up from zero were reduced at once.
+    // Seed 755: replicas that a person raised within the first stable window were reduced before the end of this
+    // window. Seed 2002: the replicas of a workload that a person scaled up from zero were reduced at once.
     755, 2002,
 ];
 
@@ -65,7 +65,8 @@ fn config() -> Config {
     Config::from_map(pairs).expect("good settings")
 }
 
-/// Runs the model with one seed. Returns three numbers: all orders, orders that reduce replicas, and orders to zero.
+/// Runs the model with one seed. Returns three numbers of scale orders: all, those that reduce replicas, and those that
+/// request zero replicas.
 fn run(seed: u64, steps: u64) -> [u64; 3] {
     let mut world = World::new(seed);
     for _ in 0..steps {

@@ -198,7 +198,7 @@ impl RequestPath {
     }
 
     /// Returns whether the EndpointSlice of a workload has the annotation `ebb.dev/scaled-to-zero`.
-    pub(super) fn is_marked(&self, key: &TargetKey) -> bool {
+    pub(super) fn is_annotated(&self, key: &TargetKey) -> bool {
         let name = (key.namespace.clone(), key.name.clone());
         self.slices.get(&name).is_some_and(|it| it.scaled_to_zero)
     }

@@ -11,7 +11,8 @@ use ebb_contract::{Pod as PodReport, Report};
 
 use super::{Random, config, request_path::RequestPath, start};
 use crate::{
-    Dead, Effect, Engine, Followed, Order, Owner, PodFacts, Queueing, Scope, TargetFacts, TargetKey,
+    Effect, Engine, NoTargetReason, Order, Owner, OwnerResolution, PodFacts, Queueing, Scope,
+    TargetFacts, TargetKey,
 };
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
@@ -66,7 +67,8 @@ pub(super) struct Workload {
     version: u64,
     opted_in: bool,
     min_scale: u32,
-    /// Uid of the opted-in object that has been reported to this engine, and the time of the first report.
+    /// Uid with which the engine knows the opted-in object, and the time at which the object was first reported to it;
+    /// `None`: not reported.
     pub(super) in_engine: Option<(u32, Timestamp)>,
 }
 
@@ -84,9 +86,10 @@ pub(super) struct World {
     pub(super) workloads: BTreeMap<TargetKey, Workload>,
     pub(super) pods: BTreeMap<u32, Pod>,
     next: u32,
-    /// Owners that the engine requested and that the model has not answered yet, each with its namespace.
+    /// Owners of pods that the engine asked to resolve and that the model has not resolved yet, each with its
+    /// namespace.
     pub(super) requested: Vec<(Box<str>, Arc<Owner>)>,
-    /// Owners that the model has answered at least once.
+    /// Owners of pods that the model has resolved for the engine at least once.
     pub(super) answered: BTreeSet<Arc<Owner>>,
     /// Scale orders that the model has not answered yet.
     orders: Vec<Order>,
@@ -96,7 +99,7 @@ pub(super) struct World {
     /// State of the request path; `None`: no activators are installed.
     pub(super) request_path: Option<RequestPath>,
     /// Number of all checked scale orders. `shrinking` counts the orders that reduce replicas, and `to_zero` counts the
-    /// orders to zero.
+    /// orders that request zero replicas.
     pub(super) orders_judged: u64,
     pub(super) shrinking: u64,
     pub(super) to_zero: u64,
@@ -335,7 +338,7 @@ impl World {
         self.check_settled();
     }
 
-    /// Reports the oldest unreported change to the engine, or all unreported changes.
+    /// Reports changes to the engine: at random, all unreported changes or only the oldest one.
     fn publish(&mut self) {
         let all = self.random.once_in(3);
         while let Some(change) = self.unreported.pop_front() {
@@ -421,7 +424,7 @@ impl World {
         self.note(event);
     }
 
-    /// Answers one request to resolve an owner: correctly, or with `Dead::Forbidden`.
+    /// Answers one request to resolve an owner: correctly, or with `NoTargetReason::Forbidden`.
     fn answer_owner(&mut self) {
         if self.requested.is_empty() {
             return;
@@ -431,12 +434,13 @@ impl World {
         if !self.random.once_in(12) {
             return self.answer_rightly(&namespace, &owner);
         }
-        let followed = Followed::Nowhere(Dead::Forbidden);
+        let resolution = OwnerResolution::NoTarget(NoTargetReason::Forbidden);
         // The owner remains in `requested`, because the autoscaler requests a forbidden owner again later.
         self.requested.push((namespace.clone(), Arc::clone(&owner)));
         self.answered.insert(Arc::clone(&owner));
-        self.note(format!("{} leads {followed:?}", owner.name));
-        self.engine.followed(self.now, &namespace, &owner, followed);
+        self.note(format!("{} leads {resolution:?}", owner.name));
+        self.engine
+            .owner_resolved(self.now, &namespace, &owner, resolution);
     }
 
     fn answer_rightly(&mut self, namespace: &str, owner: &Arc<Owner>) {
@@ -444,8 +448,9 @@ impl World {
         let key = TargetKey::new("apps", "Deployment", namespace, name);
         self.answered.insert(Arc::clone(owner));
         self.note(format!("{} leads to {key}", owner.name));
-        let followed = Followed::To(key);
-        self.engine.followed(self.now, namespace, owner, followed);
+        let resolution = OwnerResolution::Target(key);
+        self.engine
+            .owner_resolved(self.now, namespace, owner, resolution);
     }
 
     /// Answers a random scale order: the model's API server carries the order out or refuses it.
@@ -659,7 +664,9 @@ impl World {
     fn collect(&mut self) {
         for effect in self.engine.effects() {
             match effect {
-                Effect::Follow { namespace, owner } => self.requested.push((namespace, owner)),
+                Effect::ResolveOwner { namespace, owner } => {
+                    self.requested.push((namespace, owner))
+                }
                 Effect::Scale(order) => {
                     self.check_order(&order);
                     self.orders_judged += 1;
@@ -668,8 +675,8 @@ impl World {
                     self.orders.push(order);
                 }
                 Effect::Confirm(target) => {
-                    let followed = Followed::To(target.clone());
-                    self.engine.confirmed(self.now, &target, followed);
+                    let resolution = OwnerResolution::Target(target.clone());
+                    self.engine.confirmed(self.now, &target, resolution);
                 }
                 Effect::Say(_) => {}
             }

@@ -32,7 +32,7 @@ pub(super) struct Waiting {
     pub(super) workload: WorkloadId,
     pub(super) series: Series,
     /// Number of started requests of this port that were counted as load while queued, before a pod reports them
-    /// (included in [`crate::entry::WorkloadState::counted_ahead`]).
+    /// (included in [`crate::workload_state::WorkloadState::counted_ahead`]).
     pub(super) ahead: f64,
 }
 
@@ -52,8 +52,16 @@ pub(super) struct ActivatorInfo {
     pub(super) ports: BTreeMap<ProxiedPort, bool>,
 }
 
-/// A proxied Service port: namespace, name of the Service, name of the port, port number on the activator.
-pub(super) type ProxiedPort = (String, String, String, u16);
+/// A proxied Service port on an activator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ProxiedPort {
+    pub(super) namespace: String,
+    pub(super) service: String,
+    /// Name of the port.
+    pub(super) port: String,
+    /// Port number on the activator.
+    pub(super) number: u16,
+}
 
 /// The last reports of the activators, and the time for which this replica has been receiving reports without a gap.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +81,6 @@ impl<'a> ActivatorReports<'a> {
 }
 
 /// Returns whether the last report of an activator is current.
-pub(super) fn is_there(activator: &ActivatorInfo, now: Timestamp) -> bool {
+pub(super) fn is_current(activator: &ActivatorInfo, now: Timestamp) -> bool {
     now.since(activator.at) < STALE_AFTER
 }

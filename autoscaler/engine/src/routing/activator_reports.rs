@@ -20,22 +20,22 @@ use ebb_autoscaler_core::{Feed, Timestamp, waiting_load};
 use ebb_contract::{ActivatorReport, Pod, PortReport, Receipt};
 
 use super::{
-    activator::{Activator, ActivatorInfo, ProxiedPort, Waiting, is_there},
+    activator::{Activator, ActivatorInfo, ProxiedPort, Waiting, is_current},
     service::Name,
     service_routing::ServiceRouting,
 };
 use crate::{
-    entry::WorkloadState,
     names::WorkloadId,
     sender::Sender,
     series::{STALE_AFTER, Series, Span, Update},
+    workload_state::WorkloadState,
     workloads::Workloads,
 };
 
 /// Result of processing the metrics of one proxied Service port in an activator's report.
 enum PortResult {
     Taken,
-    Pressing(WorkloadId),
+    Urgent(WorkloadId),
     Unknown,
     Senseless,
 }
@@ -48,17 +48,17 @@ impl ServiceRouting {
         report: &ActivatorReport,
         workloads: &mut Workloads,
     ) -> (Receipt, Vec<WorkloadId>) {
-        let (mut receipt, mut pressing) = (Receipt::default(), Vec::new());
+        let (mut receipt, mut urgent) = (Receipt::default(), Vec::new());
         let Ok(address) = report.address.parse() else {
             receipt.senseless = u32::try_from(report.ports.len()).unwrap_or(u32::MAX);
-            return (receipt, pressing);
+            return (receipt, urgent);
         };
         self.listening.tick(now);
         self.take_listening(now, address, report);
         for port in &report.ports {
             let counted = match self.take_port(now, &report.activator, port, workloads) {
-                PortResult::Pressing(id) => {
-                    pressing.push(id);
+                PortResult::Urgent(id) => {
+                    urgent.push(id);
                     &mut receipt.taken
                 }
                 PortResult::Taken => &mut receipt.taken,
@@ -67,7 +67,7 @@ impl ServiceRouting {
             };
             *counted += 1;
         }
-        (receipt, pressing)
+        (receipt, urgent)
     }
 
     fn take_port(
@@ -141,14 +141,14 @@ impl ServiceRouting {
         if port.queued == 0 && span.concurrency <= 0.0 {
             if asleep {
                 // The workload still has no pod, so the requests that were queued have been aborted. No pod will report
-                // these requests, so they must not be subtracted later.
+                // these requests, so they must not be subtracted from what the pods report later.
                 entry.counted_ahead.replace(waiting.ahead, 0.0);
             }
             waiting.ahead = 0.0;
             workload.end(std::mem::replace(feed, Feed::starting(read)));
             return PortResult::Taken;
         }
-        let pressing = if asleep {
+        let urgent = if asleep {
             let (concurrency, requests) =
                 waiting_load(port.queued as f64, span.concurrency, span.requests);
             waiting.ahead = entry.counted_ahead.replace(waiting.ahead, requests);
@@ -159,26 +159,28 @@ impl ServiceRouting {
             waiting.ahead = 0.0;
             workload.observe(feed, read, span.concurrency, 0.0)
         };
-        match pressing {
-            Ok(Some(_)) => PortResult::Pressing(entry.id),
+        match urgent {
+            Ok(Some(_)) => PortResult::Urgent(entry.id),
             Ok(None) => PortResult::Taken,
             Err(_) => PortResult::Senseless,
         }
     }
 
-    /// Records the ports on which an activator listens. Marks the Services to be checked whose ports have changed; all
-    /// Services if the activator itself has changed.
+    /// Records the ports on which an activator listens. Schedules checks of the Services whose ports have changed;
+    /// of all Services if the activator itself has changed.
     fn take_listening(&mut self, now: Timestamp, address: IpAddr, report: &ActivatorReport) {
         let at = report.ports.iter().map(|port| port.at).max();
         let listens: BTreeMap<_, _> = report
             .ports
             .iter()
             .map(|port| {
-                let names = (port.namespace.clone(), port.service.clone());
-                (
-                    (names.0, names.1, port.port.clone(), port.number),
-                    port.in_path,
-                )
+                let proxied = ProxiedPort {
+                    namespace: port.namespace.clone(),
+                    service: port.service.clone(),
+                    port: port.port.clone(),
+                    number: port.number,
+                };
+                (proxied, port.in_path)
             })
             .collect();
         let known = self.activators.entry(report.activator.as_str().into());
@@ -197,27 +199,28 @@ impl ServiceRouting {
             activator.sender.take_in(&report.boot, now, at);
         }
         let info = &mut activator.info;
-        let all = !is_there(info, now) || info.address != address || info.leaving != report.leaving;
+        let all =
+            !is_current(info, now) || info.address != address || info.leaving != report.leaving;
         info.address = address;
         info.leaving = report.leaving;
         info.at = now;
         let before = std::mem::replace(&mut info.ports, listens);
         if all {
-            self.mark_all();
+            self.schedule_all_checks();
             return;
         }
-        let now_there = &info.ports;
+        let now_listens = &info.ports;
         let differs = |port: &(&ProxiedPort, &bool), other: &BTreeMap<ProxiedPort, bool>| {
             other.get(port.0) != Some(port.1)
         };
-        let opened = now_there.iter().filter(|port| differs(port, &before));
-        let closed = before.iter().filter(|port| differs(port, now_there));
+        let opened = now_listens.iter().filter(|port| differs(port, &before));
+        let closed = before.iter().filter(|port| differs(port, now_listens));
         let changed: Vec<_> = opened
             .chain(closed)
             .map(|(port, _)| name_of(port))
             .collect();
         for name in changed {
-            self.mark(name);
+            self.schedule_check(name);
         }
     }
 
@@ -254,7 +257,7 @@ impl ServiceRouting {
                     queued += series.in_flight;
                     match series.to_extend(now).filter(|_| !asleep) {
                         Some(span) => {
-                            // `observe` cannot fail here: an invalid load was rejected when the report arrived.
+                            // `observe` fails only for an invalid load, which was rejected when the report arrived.
                             let _ = workload.observe(&mut series.feed, now, span.concurrency, 0.0);
                         }
                         None => workload.settle(now, &mut series.feed),
@@ -273,6 +276,6 @@ impl ServiceRouting {
 }
 
 /// Returns the Service of a proxied Service port.
-fn name_of((namespace, service, _, _): &ProxiedPort) -> Name {
-    (namespace.as_str().into(), service.as_str().into())
+fn name_of(port: &ProxiedPort) -> Name {
+    (port.namespace.as_str().into(), port.service.as_str().into())
 }

@@ -12,8 +12,8 @@ use ebb_autoscaler_core::Timestamp;
 const MOST: u32 = 10;
 /// Period of the limit: the time for which kube-apiserver stores an Event (`--event-ttl`, 1 h by default).
 const AGAIN: Duration = Duration::from_secs(3600);
-/// Number of entries (pairs of namespace and reason) from which on entries older than [`AGAIN`] are removed. If twice
-/// this number of entries remains, no Event is published.
+/// If the map has at least this number of entries (pairs of namespace and reason), entries older than [`AGAIN`] are
+/// removed. If at least twice this number remains, no Event is published.
 const REMEMBERED: usize = 10_000;
 
 /// Start of the current period and number of Events in this period, by namespace and reason.

@@ -17,15 +17,16 @@ use crate::series::STALE_AFTER;
 /// engine is called ten times per second.
 const STALL: Duration = Duration::from_secs(1);
 
-/// Listening time after which an address in an EndpointSlice counts as gone if no activator has reported from this
-/// address. An activator reports once per second. After a change of leader, the activator may need up to 5 s to find
-/// the address of the new leader, and up to 5 s to open a connection. So 15 s = 10 s + 5 s of margin.
+/// If this replica has been listening for this time and no activator has reported from an address in an EndpointSlice,
+/// the activator with this address counts as gone. An activator reports once per second. After a change of leader, the
+/// activator may need up to 5 s to find the address of the new leader, and up to 5 s to open a connection. So 15 s = 10
+/// s + 5 s of margin.
 const UNREPORTED_AFTER: Duration = Duration::from_secs(15);
 
 /// The current period in which this replica has been receiving reports of activators without a gap.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ListeningTime {
-    /// Start of the period, and the time of the last call of the engine.
+    /// Start of the period, and the time of the last call of the engine, up to which the period has lasted.
     span: Option<(Timestamp, Timestamp)>,
 }
 
@@ -47,13 +48,14 @@ impl ListeningTime {
         }
     }
 
-    /// Returns whether an activator with the last report at `last` has not reported for [`STALE_AFTER`], although this
-    /// replica has been listening for this time.
+    /// Returns whether an activator whose last report arrived at `last` is stale: it has not reported for
+    /// [`STALE_AFTER`], although this replica has been listening for at least [`STALE_AFTER`].
     pub(super) fn is_stale(&self, last: Timestamp, now: Timestamp) -> bool {
         now.since(last).min(self.lasted(now)) >= STALE_AFTER
     }
 
-    /// Returns whether an address in an EndpointSlice counts as gone if no activator has reported from this address.
+    /// Returns whether this replica has been listening long enough: an activator counts as gone if its address is in an
+    /// EndpointSlice and it has never reported to this replica.
     pub(super) fn is_unreported_gone(&self, now: Timestamp) -> bool {
         self.lasted(now) >= UNREPORTED_AFTER
     }

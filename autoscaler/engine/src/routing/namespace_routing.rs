@@ -60,7 +60,7 @@ enum LeadsTo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ProxiedService<'a> {
     pub(super) service: &'a ServiceFacts,
-    /// Name of the Service that selects the pods, if it is another Service.
+    /// Name of the Service that selects the pods; `None`: the proxied Service itself selects them.
     pub(super) pods_of: Option<&'a str>,
 }
 
@@ -196,7 +196,8 @@ impl NamespaceRouting {
         }
     }
 
-    /// Returns the workload that a Service is proxied for, with the proxied Service.
+    /// Returns the proxied Service with the name `service`, and the workload that its requests go to. `None` if the
+    /// Service is not proxied.
     pub(super) fn proxied_service(
         &self,
         service: &str,
@@ -423,13 +424,18 @@ mod tests {
         let mut tls = service("web", &[("app", "web")]);
         tls.ports.insert("tls".to_owned(), Some("https".to_owned()));
         routing.service_seen(tls);
-        assert_eq!(names(&routing, WEB).len(), 1, "the other port is proxied");
+        assert_eq!(
+            names(&routing, WEB).len(),
+            1,
+            "the port without TLS is proxied"
+        );
         assert!(!routing.can_be_queued(WEB));
         let mut headless = service("web", &[("app", "web")]);
         headless.headless = true;
         routing.service_seen(headless);
         assert!(names(&routing, WEB).is_empty() && !routing.can_be_queued(WEB));
-        // A headless Service does not count as a bypass, because its clients do not use a Service address.
+        // Requests to a headless Service bypass the activators in any case, because its clients do not use a Service
+        // address. So a headless Service does not prevent queueing for the other Services.
         routing.service_seen(service("front", &[("app", "web")]));
         assert!(routing.can_be_queued(WEB));
     }

@@ -1,5 +1,5 @@
-//! The next step for one Service. The activator ports of the Service are recorded before the EndpointSlice is written,
-//! and the record is removed after the EndpointSlice.
+//! The next step for one Service. The activator ports of the Service are recorded before its EndpointSlice is written.
+//! The record is removed only after the EndpointSlice has been removed.
 //!
 //! Bias: nothing is removed because of missing facts. A Service whose workload is not known yet keeps its recorded
 //! ports, its EndpointSlice and the activators in the EndpointSlice.
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{TargetKey, ownership::Ownership, workloads::Workloads};
 
-/// The plan for one Service.
+/// The next step for one Service, with the facts that led to this step.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) step: Step,
@@ -114,8 +114,8 @@ impl ServiceRouting {
             .map_or(is, |wanted| wanted || (is && !leads_to_pods));
         let mut desired = desired_slice(entry, proxied, proxy || proxied.pods_of.is_some());
         desired.is_last_way = !leads_to_pods;
-        let marked = current.is_some_and(|it| it.scaled_to_zero);
-        desired.scaled_to_zero = zero::mark(entry, marked, route.marks);
+        let annotated = current.is_some_and(|it| it.scaled_to_zero);
+        desired.scaled_to_zero = zero::has_zero_annotation(entry, annotated, route.annotated);
         Some((desired, entry.replicas() > 0))
     }
 
@@ -146,7 +146,7 @@ impl ServiceRouting {
             pods_of: desired.pods_of.clone(),
             ipv6: desired.six,
         };
-        // Invalid ports are not recorded, for example with a name that no Kubernetes object can have.
+        // Invalid ports, for example with a name that no Kubernetes object can have, are not recorded.
         let usable = !allotment.ports.is_empty() && allotment.is_sound();
         (usable.then_some(allotment), short)
     }
@@ -243,8 +243,8 @@ impl ServiceRouting {
         }
     }
 
-    /// Returns `step`, which changes the recorded ports of a namespace; if another change of these ports is pending,
-    /// returns a step that waits.
+    /// Returns `step`, which changes the recorded ports of a namespace. If another change of these ports is pending,
+    /// returns [`Step::AfterRecord`] instead, because only one change may be pending.
     fn when_free(&self, name: &Name, now: Timestamp, step: Step) -> Step {
         let record = self.records.get(&name.0);
         match record.and_then(|record| record.busy_until(now)) {

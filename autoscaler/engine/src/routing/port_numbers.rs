@@ -18,18 +18,19 @@ use ebb_contract::allotments::PORTS;
 
 use super::service::Name;
 
-/// Minimum time between the release of a number and its next assignment: 60 s = twice the grace period of scale to zero
-/// (30 s), within which the kube-proxy of every node receives a change.
+/// Minimum time between the release of an activator port number and its next assignment: 60 s = twice the grace period
+/// of scale to zero (30 s), within which the kube-proxy of every node receives a change.
 const RESTS: Duration = Duration::from_secs(60);
 
 /// The activator port numbers and the Services that claim them.
 #[derive(Debug, Default)]
 pub(super) struct PortNumbers {
-    /// Claims to each number: Unix seconds of the record, and the Service. The oldest claim is first.
+    /// For each port number, the Services that claim it, each with the time at which its claim was recorded, in Unix
+    /// seconds. The oldest claim is first.
     claims: BTreeMap<u16, BTreeSet<(u64, Name)>>,
-    /// Number of claims of each namespace.
+    /// Number of claims of the Services in each namespace.
     by_namespace: HashMap<Box<str>, usize>,
-    /// Earliest time at which each released number may be assigned again.
+    /// Earliest time at which each released port number may be assigned again.
     resting: BTreeMap<u16, Timestamp>,
 }
 
@@ -45,7 +46,8 @@ pub(super) enum Shortage {
 }
 
 impl PortNumbers {
-    /// Adds a claim of a Service to a number. `since`: time of the record in Unix seconds.
+    /// Adds a claim: the Service `name` uses the activator port `number`. `since`: time at which the claim was
+    /// recorded, in Unix seconds.
     pub(super) fn claim(&mut self, number: u16, since: u64, name: &Name) {
         let claims = self.claims.entry(number).or_default();
         if claims.insert((since, name.clone())) {
@@ -54,7 +56,7 @@ impl PortNumbers {
         self.resting.remove(&number);
     }
 
-    /// Removes a claim of a Service to a number.
+    /// Removes a claim of a Service to an activator port number.
     pub(super) fn release(&mut self, number: u16, since: u64, name: &Name, now: Timestamp) {
         let Some(claims) = self.claims.get_mut(&number) else {
             return;
@@ -74,7 +76,7 @@ impl PortNumbers {
         }
     }
 
-    /// Returns the other Services that claim a number.
+    /// Returns the Services other than `name` that claim the activator port `number`.
     pub(super) fn other_claimants<'a>(
         &'a self,
         number: u16,
@@ -84,14 +86,15 @@ impl PortNumbers {
         claims.map(|(_, by)| by).filter(move |by| *by != name)
     }
 
-    /// Returns the number of claims of a namespace.
+    /// Returns the number of activator ports that the Services of a namespace claim.
     pub(super) fn used_by(&self, namespace: &str) -> usize {
         self.by_namespace.get(namespace).copied().unwrap_or(0)
     }
 
-    /// Returns the port numbers of a Service by port name, and the reason if numbers are missing. The Service keeps the
-    /// numbers in `had` that it may keep, and gets new numbers for the other ports in `needs`. If not all new numbers
-    /// are available, the Service gets no new number. `most`: maximum number of ports in the namespace.
+    /// Assigns an activator port number to each port of a Service. Returns the numbers by port name, and the reason if
+    /// numbers are missing. `needs`: names of the ports. `had`: the numbers so far by port name; the Service keeps them
+    /// if it may. `most`: maximum number of ports in the namespace. If not all new numbers are available, the Service
+    /// gets no new number.
     pub(super) fn allot<'a>(
         &self,
         name: &Name,
@@ -134,8 +137,8 @@ impl PortNumbers {
         (ports, None)
     }
 
-    /// Returns whether a Service may keep a number: the number is an activator port, and no other Service has an older
-    /// claim.
+    /// Returns whether a Service may keep a port number. The number must be in the range of the activator ports, and no
+    /// other Service may have an older claim to it.
     fn may_keep(&self, number: u16, name: &Name) -> bool {
         let first = self.claims.get(&number).and_then(BTreeSet::first);
         PORTS.contains(&number) && first.is_none_or(|(_, by)| by == name)

@@ -13,7 +13,7 @@ use ebb_contract::{
 };
 
 use super::{
-    activator::is_there,
+    activator::is_current,
     namespace_record::RecordChange,
     path::{Outcome, Path},
     plan::{Plan, Step},
@@ -29,8 +29,8 @@ use crate::{
 
 /// Maximum number of Services checked in one call; the call then holds the lock of the engine for some milliseconds.
 const AT_ONCE: usize = 1_000;
-/// Number of Services that the slow sweep adds to each call. With one call per second, 10 000 Services take about three
-/// minutes (10 000 / 64 = 156 s).
+/// Number of Services that each call checks although no change was reported: the slow sweep over all Services. With one
+/// call per second, a sweep over 10 000 Services takes about three minutes (10 000 / 64 = 156 s).
 const SLOWLY: usize = 64;
 
 /// Changes of recorded activator ports, by namespace and Service; `None`: the record of the Service is removed.
@@ -121,7 +121,7 @@ impl ServiceRouting {
         }
     }
 
-    /// Carries out the next step of a plan.
+    /// Carries out the planned next step for a Service.
     fn carry_out(
         &mut self,
         name: &Name,
@@ -139,11 +139,11 @@ impl ServiceRouting {
                     self.routes.remove(name);
                 }
             }
-            Step::Later(at) => self.mark_later(at, name),
+            Step::Later(at) => self.schedule_check_at(at, name),
             Step::AfterRecord(at) => {
                 let record = self.records.entry(name.0.clone()).or_default();
                 record.waiting.insert(name.1.clone());
-                self.mark_later(at, name);
+                self.schedule_check_at(at, name);
             }
             Step::Record(record) => {
                 route.requested_record = Some(record.clone());
@@ -157,7 +157,7 @@ impl ServiceRouting {
                 }
                 route.requested = Some((written.clone(), now));
                 paths.push(Path::Write(desired, written));
-                self.mark_later(now + PENDING_FOR, name);
+                self.schedule_check_at(now + PENDING_FOR, name);
             }
             Step::Remove => {
                 route.removing = Some(now);
@@ -165,7 +165,7 @@ impl ServiceRouting {
                     namespace: name.0.clone(),
                     service: name.1.clone(),
                 });
-                self.mark_later(now + PENDING_FOR, name);
+                self.schedule_check_at(now + PENDING_FOR, name);
             }
             Step::Foreign => {
                 let existing = route.existing.as_ref();
@@ -182,7 +182,7 @@ impl ServiceRouting {
     fn note(&mut self, name: &Name, now: Timestamp, plan: &Plan, outbox: &mut Outbox) {
         let route = self.routes.entry(name.clone()).or_default();
         if let Some((_, has_pods)) = plan.leads_to {
-            route.marks = plan.scaled_to_zero && (has_pods || route.marks);
+            route.annotated = plan.scaled_to_zero && (has_pods || route.annotated);
         }
         let short = plan.short.filter(|_| route.short != plan.short);
         route.short = plan.short;
@@ -264,8 +264,8 @@ impl ServiceRouting {
             route.requested = None;
         }
         match route.trouble.until(now) {
-            Some(until) => self.mark_later(until, name),
-            None if gone => self.mark(name.clone()),
+            Some(until) => self.schedule_check_at(until, name),
+            None if gone => self.schedule_check(name.clone()),
             None => {}
         }
         say
@@ -275,7 +275,7 @@ impl ServiceRouting {
     /// affects, and the next Services of the slow sweep.
     pub(super) fn gather(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.acting, true) {
-            self.mark_all();
+            self.schedule_all_checks();
             for route in self.routes.values_mut() {
                 // Another leader may have written the EndpointSlice since the last write of this replica.
                 route.last = None;
@@ -295,7 +295,7 @@ impl ServiceRouting {
         let there = self.activators.iter();
         let there = there.filter(|(_, one)| match one.info.leaving {
             true => false,
-            false => is_there(&one.info, now) || !self.listening.is_stale(one.info.at, now),
+            false => is_current(&one.info, now) || !self.listening.is_stale(one.info.at, now),
         });
         let there = there.map(|(name, _)| name.clone()).collect();
         let unreported_has_changed =
@@ -303,7 +303,7 @@ impl ServiceRouting {
         if self.there != there || unreported_has_changed {
             self.there = there;
             self.unreported_at_last_check = self.listening.is_unreported_gone(now);
-            self.mark_all();
+            self.schedule_all_checks();
         }
         self.sweep_some();
     }
@@ -390,8 +390,8 @@ impl ServiceRouting {
         for service in change.changes.keys().chain(&waiting) {
             let name = (namespace.clone(), service.clone());
             match until {
-                Some(until) => self.mark_later(until, &name),
-                None => self.mark(name),
+                Some(until) => self.schedule_check_at(until, &name),
+                None => self.schedule_check(name),
             }
         }
         self.forget_record(namespace);

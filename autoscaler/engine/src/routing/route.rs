@@ -28,8 +28,8 @@ pub(super) struct Route {
     pub(super) record: Option<Allotment>,
     /// Requested change of the recorded ports that is not answered yet; `Some(None)`: removal.
     pub(super) requested_record: Option<Option<Allotment>>,
-    /// Activator port numbers that this Service claims: those that are recorded, and those whose record is requested.
-    /// Each number has the time of its record in Unix seconds.
+    /// Activator port numbers that this Service claims: those in the record in the API server, and those in a requested
+    /// change of the record. Each number has the time since which it is recorded, in Unix seconds.
     claims: BTreeSet<(u16, u64)>,
     /// The EndpointSlice `SERVICE-ebb` in the API server: the name of Ebb's slice for this Service.
     pub(super) existing: Option<ExistingSlice>,
@@ -50,7 +50,7 @@ pub(super) struct Route {
     pub(super) short: Option<Shortage>,
     /// Whether this process set the annotation `ebb.dev/scaled-to-zero` on the EndpointSlice while the workload still
     /// had replicas. False if this process found the annotation when the workload was already at zero.
-    pub(super) marks: bool,
+    pub(super) annotated: bool,
 }
 
 /// An EndpointSlice `SERVICE-ebb` in the API server. This is the name of Ebb's slice for a Service, but a tenant can
@@ -61,8 +61,8 @@ pub(super) struct ExistingSlice {
     /// Whether the label of the EndpointSlice says that Ebb manages it.
     pub(super) claims: bool,
     /// Whether the ports of the EndpointSlice may be copied into the record of activator ports. True if the
-    /// EndpointSlice existed before this replica became the leader: earlier releases recorded no ports, and an upgrade
-    /// must not change a port number.
+    /// EndpointSlice existed before this replica became the leader. An earlier release, which recorded no ports, may
+    /// have written it, and an upgrade must not change a port number.
     pub(super) adoptable: bool,
     pub(super) written: ObservedSlice,
 }
@@ -108,8 +108,8 @@ impl Route {
             && !self.doubtful
     }
 
-    /// Claims the activator port numbers in the confirmed and the requested record of the Service, and releases all
-    /// other numbers. Returns the newly claimed numbers.
+    /// Claims the activator port numbers that are recorded for the Service, and those in a requested change of this
+    /// record. Releases all other numbers. Returns the newly claimed numbers.
     pub(super) fn reclaim(
         &mut self,
         name: &Name,

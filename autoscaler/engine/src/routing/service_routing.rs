@@ -1,6 +1,6 @@
 //! The state of the request path of all Services, and the facts from the API server that change it.
 //!
-//! A fact only marks the affected Services. The marked Services are checked later (`reconcile.rs`).
+//! A fact only schedules checks of the affected Services. The checks follow later (`reconcile.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 use ebb_contract::allotments::Allotment;
 
 use super::{
-    activator::{Activator, ActivatorInfo, ActivatorReports, is_there},
+    activator::{Activator, ActivatorInfo, ActivatorReports, is_current},
     endpoint_readiness::EndpointReadiness,
     event_limit::EventLimit,
     foreign_slices::ForeignSlices,
@@ -21,9 +21,9 @@ use super::{
     slice::{self, DesiredSlice, ObservedSlice},
 };
 use crate::{
-    entry::{Refusal, WorkloadState},
     names::{TargetKey, WorkloadId},
     outbox::Outbox,
+    workload_state::{ActivatorNeed, Refusal, WorkloadState},
 };
 
 /// The routing state of all Services.
@@ -50,8 +50,7 @@ pub(crate) struct ServiceRouting {
     pub(super) swept: Name,
     /// The Service that was checked last.
     pub(super) last_checked: Name,
-    /// Whether, at the last check, an address in an EndpointSlice counted as gone if no activator had reported from
-    /// this address.
+    /// The result of [`ListeningTime::is_unreported_gone`] at the last check.
     pub(super) unreported_at_last_check: bool,
     /// Names of the activators that were reporting and were not shutting down at the last check.
     pub(super) there: BTreeSet<Box<str>>,
@@ -71,7 +70,7 @@ pub(super) struct AtZero {
 /// The properties of a workload on which the EndpointSlices of its Services depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SliceInputs {
-    pub(super) proxy: Option<(bool, u32)>,
+    pub(super) activators: Option<ActivatorNeed>,
     pub(super) refused: Option<&'static str>,
     pub(super) mode: Mode,
     pub(super) hard_limit: u32,
@@ -111,8 +110,8 @@ impl ServiceRouting {
         let key = &entry.target.key;
         let in_namespace = self.namespaces.entry(key.namespace.clone()).or_default();
         let touched = in_namespace.workload_seen(id, &entry.target.labels);
-        self.mark_in(&key.namespace, touched);
-        self.mark_workload(entry);
+        self.schedule_checks_in(&key.namespace, touched);
+        self.schedule_checks_of(entry);
     }
 
     pub(crate) fn workload_gone(&mut self, id: WorkloadId, namespace: &str) {
@@ -123,7 +122,7 @@ impl ServiceRouting {
             if in_namespace.is_empty() {
                 self.namespaces.remove(namespace);
             }
-            self.mark_in(namespace, touched);
+            self.schedule_checks_in(namespace, touched);
         }
     }
 
@@ -143,8 +142,8 @@ impl ServiceRouting {
         names.map(|(_, service)| service.into()).collect()
     }
 
-    /// Returns whether all requests to a workload go through activators (path switch confirmed), according to the
-    /// reports of the activators and the EndpointSlices in the API server.
+    /// Returns whether it is confirmed that all requests to a workload go through activators, according to the reports
+    /// of the activators and the EndpointSlices in the API server.
     pub(crate) fn is_path_confirmed(&self, entry: &WorkloadState, now: Timestamp) -> bool {
         let activators: Vec<_> = self.activator_infos().collect();
         let reports = ActivatorReports {
@@ -176,7 +175,7 @@ impl ServiceRouting {
     /// Returns two numbers: activators with a current report, and activators without a current report.
     pub(crate) fn count(&self, now: Timestamp) -> (usize, usize) {
         let infos = self.activator_infos();
-        let there = infos.filter(|info| is_there(info, now)).count();
+        let there = infos.filter(|info| is_current(info, now)).count();
         (there, self.activators.len() - there)
     }
 
@@ -206,33 +205,33 @@ impl ServiceRouting {
         self.activators.values().map(|activator| &activator.info)
     }
 
-    /// Marks a Service to be checked.
-    pub(super) fn mark(&mut self, name: Name) {
+    /// Schedules a check of a Service.
+    pub(super) fn schedule_check(&mut self, name: Name) {
         self.dirty.insert(name);
         self.changed = true;
     }
 
-    pub(super) fn mark_in(&mut self, namespace: &str, services: BTreeSet<Box<str>>) {
+    pub(super) fn schedule_checks_in(&mut self, namespace: &str, services: BTreeSet<Box<str>>) {
         for service in services {
-            self.mark((namespace.into(), service));
+            self.schedule_check((namespace.into(), service));
         }
     }
 
-    pub(super) fn mark_workload(&mut self, entry: &WorkloadState) {
+    pub(super) fn schedule_checks_of(&mut self, entry: &WorkloadState) {
         for name in self.names(entry) {
-            self.mark(name);
+            self.schedule_check(name);
         }
     }
 
-    /// Marks every Service with routing state (recorded ports, an EndpointSlice or a pending write) to be checked.
-    pub(super) fn mark_all(&mut self) {
+    /// Schedules checks of all Services with routing state (recorded ports, an EndpointSlice or a pending write).
+    pub(super) fn schedule_all_checks(&mut self) {
         let names: Vec<_> = self.routes.keys().cloned().collect();
         self.dirty.extend(names);
         self.changed = true;
     }
 
-    /// Marks a Service to be checked again no later than `at`.
-    pub(super) fn mark_later(&mut self, at: Timestamp, name: &Name) {
+    /// Schedules a check of a Service no later than `at`.
+    pub(super) fn schedule_check_at(&mut self, at: Timestamp, name: &Name) {
         match self.timers.get_mut(name) {
             Some(known) if *known <= at => {}
             Some(known) => {
@@ -258,7 +257,7 @@ pub(super) fn desired_slice(
     proxied: ProxiedService<'_>,
     proxy: bool,
 ) -> DesiredSlice {
-    let (_, activators) = entry.proxy.unwrap_or_default();
+    let activators = entry.activators.unwrap_or_default().count;
     DesiredSlice {
         workload: entry.target.key.clone(),
         service: proxied.service.name.to_string(),
@@ -286,7 +285,7 @@ impl ServiceRouting {
         let namespace = facts.namespace.clone();
         let in_namespace = self.namespaces.entry(namespace.clone()).or_default();
         let touched = in_namespace.service_seen(facts);
-        self.mark_in(&namespace, touched);
+        self.schedule_checks_in(&namespace, touched);
     }
 
     /// Records that a Service was deleted.
@@ -298,7 +297,7 @@ impl ServiceRouting {
         if in_namespace.is_empty() {
             self.namespaces.remove(namespace);
         }
-        self.mark_in(namespace, touched);
+        self.schedule_checks_in(namespace, touched);
     }
 
     /// Processes the ConfigMap that records the activator ports of a namespace. Returns the workloads that the
@@ -370,7 +369,7 @@ impl ServiceRouting {
             claims,
             written,
         });
-        self.mark(name);
+        self.schedule_check(name);
     }
 
     /// Records that the EndpointSlice `SERVICE-ebb`, Ebb's slice for `service`, was deleted.
@@ -380,7 +379,7 @@ impl ServiceRouting {
             route.existing = None;
             route.removing = None;
         }
-        self.mark(name);
+        self.schedule_check(name);
     }
 
     /// Records an EndpointSlice with the `managed-by` label of Ebb that Ebb did not write. Publishes an Event if the
@@ -413,14 +412,14 @@ impl ServiceRouting {
         ready: bool,
     ) {
         if self.readiness.update(namespace, slice, service, ready) {
-            self.mark((namespace.into(), service.into()));
+            self.schedule_check((namespace.into(), service.into()));
         }
     }
 
     /// Records that an EndpointSlice that another controller manages was deleted.
     pub(crate) fn endpoints_gone(&mut self, namespace: &str, slice: &str) {
         if let Some(service) = self.readiness.remove(namespace, slice) {
-            self.mark((namespace.into(), service));
+            self.schedule_check((namespace.into(), service));
         }
     }
 
@@ -462,7 +461,7 @@ impl ServiceRouting {
         if route.record != record {
             route.record = record;
             self.reclaim(now, &name);
-            self.mark(name);
+            self.schedule_check(name);
         }
     }
 
@@ -479,7 +478,7 @@ impl ServiceRouting {
             .cloned()
             .collect();
         for other in others {
-            self.mark(other);
+            self.schedule_check(other);
         }
     }
 
@@ -504,6 +503,7 @@ impl WorkloadState {
                 ..
             })
         );
-        self.proxy.map(|(proxy, _)| proxy && !scales_elsewhere)
+        self.activators
+            .map(|need| need.in_path && !scales_elsewhere)
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use ebb_contract::slices;
 
-use super::activator::{ActivatorInfo, ActivatorReports, ProxiedPort, is_there};
+use super::activator::{ActivatorInfo, ActivatorReports, ProxiedPort, is_current};
 use crate::names::TargetKey;
 
 /// The desired EndpointSlice state of a Service that routes to a workload.
@@ -40,8 +40,8 @@ pub struct DesiredSlice {
     /// Maximum number of concurrent requests on one pod; 0 means no limit. With a limit, only one activator is in the
     /// request path, because the limit can be kept only if one activator assigns all requests to pods.
     pub hard_limit: u32,
-    /// Name of the Service that selects the pods, if it is another Service. The public Service of a workload with a
-    /// hard limit selects no pods itself, so that no request bypasses the activator.
+    /// Name of the Service that selects the pods; `None`: the proxied Service itself selects them. The public Service
+    /// of a workload with a hard limit selects no pods itself, so that no request bypasses the activator.
     pub pods_of: Option<String>,
     /// Whether the EndpointSlice is to have the annotation `ebb.dev/scaled-to-zero`: Ebb scaled the workload to zero,
     /// or is about to do so.
@@ -62,7 +62,7 @@ pub struct ObservedSlice {
     pub endpoints: BTreeSet<IpAddr>,
     /// Maximum number of concurrent requests on one pod; 0 means no limit.
     pub hard_limit: u32,
-    /// Name of the Service that selects the pods, if it is another Service.
+    /// Name of the Service that selects the pods; `None`: the proxied Service itself selects them.
     pub pods_of: Option<String>,
     /// Workload of the Service, as `GROUP/KIND/NAME`.
     pub workload: String,
@@ -70,7 +70,8 @@ pub struct ObservedSlice {
     pub service_uid: String,
     /// Whether the EndpointSlice has the annotation `ebb.dev/scaled-to-zero`.
     pub scaled_to_zero: bool,
-    /// Whether another client has changed a label or the conditions of an endpoint, which Ebb itself never changes.
+    /// Whether another client has changed the EndpointSlice: it has content that Ebb never writes, for example other
+    /// labels or an endpoint that is not ready.
     pub tampered: bool,
 }
 
@@ -105,9 +106,9 @@ pub(super) fn decide(
     }
 }
 
-/// Returns whether the path switch is confirmed: every activator in the written EndpointSlice reports that it listens
-/// and has seen its own address in the EndpointSlice. The last pod may be removed after this has been true for the
-/// grace period.
+/// Returns whether it is confirmed that all requests to a workload go through activators: every activator in the
+/// written EndpointSlice reports that it listens and has seen its own address in the EndpointSlice. The last pod may be
+/// removed after this has been true for the grace period.
 #[must_use]
 pub(super) fn is_path_confirmed(
     desired: &DesiredSlice,
@@ -119,7 +120,7 @@ pub(super) fn is_path_confirmed(
         && written.endpoints.iter().all(|address| {
             reports.activators.iter().any(|activator| {
                 activator.address == *address
-                    && is_there(activator, reports.now)
+                    && is_current(activator, reports.now)
                     && proxied_ports(desired, &written.ports)
                         .all(|port| activator.ports.get(&port) == Some(&true))
             })
@@ -177,7 +178,7 @@ fn choose(
                 .any(|(_, known)| known.is_some_and(|known| std::ptr::eq(known, *activator)));
             let there = match stays {
                 true => !listening.is_stale(activator.at, now),
-                false => is_there(activator, now),
+                false => is_current(activator, now),
             };
             there && is_able(activator)
         })
@@ -195,8 +196,9 @@ fn choose(
         .take(count)
         .map(|activator| activator.address)
         .collect();
-    // Activators in the path that have not reported to this replica yet remain in the path: in addition to the chosen
-    // activators, or alone if only one activator is allowed.
+    // Activators in the path that have not reported to this replica yet remain in the path, in addition to the chosen
+    // activators. With a hard limit, only one activator is allowed; such an activator then replaces a chosen one that
+    // is not in the path yet.
     let unreported = in_path
         .iter()
         .filter(|(_, known)| known.is_none() && !listening.is_unreported_gone(now))
@@ -227,9 +229,11 @@ fn proxied_ports<'a>(
     desired: &'a DesiredSlice,
     ports: &'a BTreeMap<String, u16>,
 ) -> impl Iterator<Item = ProxiedPort> + 'a {
-    ports.iter().map(|(name, &number)| {
-        let namespace = desired.workload.namespace.to_string();
-        (namespace, desired.service.clone(), name.clone(), number)
+    ports.iter().map(|(name, &number)| ProxiedPort {
+        namespace: desired.workload.namespace.to_string(),
+        service: desired.service.clone(),
+        port: name.clone(),
+        number,
     })
 }
 
@@ -276,12 +280,12 @@ mod tests {
     /// Returns an activator that listens on one port of the Service `web`. `in_path`: whether the activator has seen
     /// its own address in the EndpointSlice.
     fn activator(last: u8, number: u16, in_path: bool) -> ActivatorInfo {
-        let port = (
-            "shop".to_owned(),
-            "web".to_owned(),
-            "http".to_owned(),
+        let port = ProxiedPort {
+            namespace: "shop".to_owned(),
+            service: "web".to_owned(),
+            port: "http".to_owned(),
             number,
-        );
+        };
         ActivatorInfo {
             name: format!("activator-{last}"),
             address: ip(last),
@@ -295,7 +299,8 @@ mod tests {
         [("http".to_owned(), NUMBER)].into()
     }
 
-    /// Returns the listening time of a replica that has received reports for `time` without a gap until `NOW`.
+    /// Returns the [`ListeningTime`] of a replica that has been listening without a gap from `time` before `NOW` until
+    /// `NOW`.
     fn listened(time: Duration) -> ListeningTime {
         let mut listening = ListeningTime::default();
         let mut at = NOW - time;
@@ -446,8 +451,8 @@ mod tests {
         };
         let all: Vec<_> = (1..=5).map(|last| activator(last, NUMBER, false)).collect();
         assert_eq!(next(&limited, None, &all).endpoints.len(), 1);
-        // An activator in the path without a report may have assigned requests to pods, so it must remain the only
-        // activator in the path.
+        // With a hard limit, only one activator may be in the path. The activator that is already in the path has not
+        // reported yet, but it may have assigned requests to pods. So it must remain the only activator.
         let written = leading_to(&[9]);
         let fresh = next_after(ListeningTime::default(), &limited, Some(&written), &all);
         assert_eq!(fresh.endpoints, [ip(9)].into());

@@ -9,8 +9,8 @@ use ebb_contract::allotments::Allotment;
 
 use super::{ObservedSlice, Outcome, Path, RecordChange, ServiceFacts};
 use crate::{
-    Effect, Engine, Followed, Order, Owner, PodFacts, Queueing, Scope, TargetFacts, TargetKey,
-    WorkloadView,
+    Effect, Engine, Order, Owner, OwnerResolution, PodFacts, Queueing, Scope, TargetFacts,
+    TargetKey, WorkloadView,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -30,7 +30,7 @@ struct World {
     refuses: bool,
     /// Whether the activator reports.
     activator: bool,
-    held: u64,
+    queued: u64,
     queued_ever: u64,
     queued_integral: u64,
     /// Number of requests in flight at the pod, if the pod exists.
@@ -101,7 +101,7 @@ impl World {
             asked: Vec::new(),
             refuses: false,
             activator: true,
-            held: 0,
+            queued: 0,
             queued_ever: 0,
             queued_integral: 0,
             load: 0,
@@ -154,12 +154,13 @@ impl World {
             match effect {
                 Effect::Scale(order) => self.orders.push(order),
                 Effect::Confirm(target) => {
-                    let followed = Followed::To(target.clone());
-                    self.engine.confirmed(self.now, &target, followed);
+                    let resolution = OwnerResolution::Target(target.clone());
+                    self.engine.confirmed(self.now, &target, resolution);
                 }
-                Effect::Follow { namespace, owner } => {
-                    let followed = Followed::To(key());
-                    self.engine.followed(self.now, &namespace, &owner, followed);
+                Effect::ResolveOwner { namespace, owner } => {
+                    let resolution = OwnerResolution::Target(key());
+                    self.engine
+                        .owner_resolved(self.now, &namespace, &owner, resolution);
                 }
                 Effect::Say(_) => {}
             }
@@ -178,7 +179,7 @@ impl World {
     }
 
     /// Sends the current report of the activator to the engine.
-    fn tell(&mut self) {
+    fn report_all(&mut self) {
         let Some(record) = self.record.as_ref().filter(|_| self.activator) else {
             return;
         };
@@ -198,7 +199,7 @@ impl World {
                 since: 5,
                 at: self.nanos(),
                 queued_integral: self.queued_integral,
-                queued: self.held,
+                queued: self.queued,
                 queued_ever: self.queued_ever,
                 ..PortReport::default()
             }],
@@ -209,7 +210,7 @@ impl World {
 
     fn second(&mut self) {
         self.now = self.now + Duration::from_millis(200);
-        self.queued_integral += self.held * SECOND;
+        self.queued_integral += self.queued * SECOND;
         if self.pod {
             self.integral += self.load * SECOND;
             self.started += self.load;
@@ -230,7 +231,7 @@ impl World {
             let scope = Scope::Node("n1");
             self.engine.report(self.now, scope, "n1", &report);
         }
-        self.tell();
+        self.report_all();
         self.write();
         // Advances to the end of the second, so that all decisions of this second are due.
         self.now = self.now + Duration::from_millis(800);
@@ -306,9 +307,9 @@ impl World {
     /// Queues this number of requests at the activator, which reports the requests at once.
     fn hold(&mut self, requests: u64) {
         self.now = self.now + Duration::from_millis(100);
-        self.held = requests;
+        self.queued = requests;
         self.queued_ever += requests;
-        self.tell();
+        self.report_all();
     }
 }
 
@@ -344,7 +345,10 @@ fn nobody_there_to_hold_and_the_last_pod_stays() {
     assert_eq!(world.until_order(200), None);
     world.activator = true;
     let again = world.until_order(60).unwrap();
-    assert!(again >= 30, "{again} s, less than the grace period");
+    assert!(
+        again >= 30,
+        "scaled to zero after {again} s, less than the grace period"
+    );
 
     let mut world = World::new(&[("autoscaling.knative.dev/target-burst-capacity", "-1")]);
     world.activator = false;
@@ -395,10 +399,10 @@ fn requests_that_are_reported_several_times_before_a_decision_count_once() {
         world.engine.deciding = false;
         for more in [2, 2, 0, 0] {
             world.now = world.now + Duration::from_millis(10);
-            world.held += more;
+            world.queued += more;
             world.queued_ever += more;
-            world.queued_integral += world.held * SECOND / 100;
-            world.tell();
+            world.queued_integral += world.queued * SECOND / 100;
+            world.report_all();
             assert!(world.orders.is_empty(), "{metric}: no decision yet");
         }
         world.engine.deciding = true;
@@ -426,7 +430,8 @@ fn the_first_queued_request_at_zero_is_decided_on_at_once() {
 fn a_request_during_the_step_to_zero_has_a_pod_ordered_at_once() {
     let mut world = World::new(&[]);
     world.until_order(200).unwrap();
-    // A request is queued while the order to zero is not carried out yet: the engine must order a pod at once.
+    // A request is queued while the scale order to zero replicas is not carried out yet: the engine must order a pod at
+    // once.
     world.hold(1);
     assert_eq!(world.orders.len(), 2);
     assert_eq!((world.carry_out(), world.carry_out()), (0, 1));
@@ -436,17 +441,17 @@ fn a_request_during_the_step_to_zero_has_a_pod_ordered_at_once() {
 fn what_is_held_is_load_and_what_is_passed_on_is_the_pods() {
     let mut world = World::new(&[("autoscaling.knative.dev/window", "6s")]);
     world.seconds(10);
-    (world.load, world.held) = (3, 4);
+    (world.load, world.queued) = (3, 4);
     world.seconds(12);
     let stable = world.view().stable.unwrap();
     assert!((stable - 7.0).abs() < 0.01, "{stable}");
     assert_eq!(world.view().queued, 4);
-    (world.load, world.held) = (7, 0);
+    (world.load, world.queued) = (7, 0);
     world.seconds(12);
     let stable = world.view().stable.unwrap();
     assert!((stable - 7.0).abs() < 0.01, "{stable}");
     // When the activator stops reporting, its queued requests are lost, so they must no longer count as load.
-    (world.load, world.held) = (0, 5);
+    (world.load, world.queued) = (0, 5);
     world.seconds(8);
     world.activator = false;
     world.seconds(16);
@@ -465,7 +470,7 @@ fn requests_a_second_are_counted_once() {
     assert_eq!(world.carry_out(), 3, "20 requests, 7/s a pod");
     // The 20 requests reach the pod, which reports 20 started requests. All 20 are already counted, so the pod's report
     // adds none.
-    world.held = 0;
+    world.queued = 0;
     world.pod_comes();
     world.started = 20;
     world.second();
@@ -485,12 +490,12 @@ fn the_path_is_left_as_soon_as_a_pod_gives_room() {
     world.hold(1);
     world.carry_out();
     assert!(world.view().activator_in_path);
-    world.held = 0;
+    world.queued = 0;
     world.now = world.now + Duration::from_millis(100);
     world.pod_comes();
     assert!(
         !world.view().activator_in_path,
-        "capacity 10 of one pod exceeds 5"
+        "one pod has a capacity of 10, more than the target burst capacity of 5"
     );
     world.engine.endpoints_seen("shop", "web-1", "web", false);
     world.seconds(1);
@@ -578,7 +583,7 @@ fn a_service_that_leads_here_no_longer_loses_its_slice() {
 /// Ten thousand workloads in fifty namespaces, each with one Service, and one activator that listens on all proxied
 /// Service ports.
 #[test]
-fn ten_thousand_services_have_a_door_each() {
+fn ten_thousand_services_have_a_port_each() {
     const MANY: usize = 10_000;
     const EACH: usize = 200;
     let mut engine = Engine::new(Queueing::Activators);
@@ -672,7 +677,7 @@ fn ten_thousand_services_have_a_door_each() {
     assert_eq!(
         again,
         (2 * MANY, MANY),
-        "one more write for each EndpointSlice"
+        "each EndpointSlice is written a second time"
     );
 }
 

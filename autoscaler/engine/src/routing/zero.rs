@@ -13,19 +13,19 @@ use std::time::Duration;
 use ebb_autoscaler_core::{Timestamp, annotations::Mode};
 
 use super::service_routing::{ServiceRouting, SliceInputs};
-use crate::entry::WorkloadState;
+use crate::workload_state::WorkloadState;
 
-/// Time without a confirmed path after which a workload at zero is cut off. If one of two activators fails, the path is
-/// confirmed again within 8.5 s: 3.5 s until the report of the activator is stale, 2 s until the next decision, and 3 s
-/// for a write to the API server.
+/// Time after which a workload at zero counts as cut off, if it is not confirmed that its requests reach an activator.
+/// If one of two activators fails, the path is confirmed again within 8.5 s: 3.5 s until the report of the activator is
+/// stale, 2 s until the next decision, and 3 s for a write to the API server.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
 
 impl ServiceRouting {
     /// Processes the last decision for a workload. If the EndpointSlices of the workload may change, its Services are
-    /// marked to be checked.
-    pub(crate) fn follow(&mut self, now: Timestamp, entry: &WorkloadState) {
+    /// scheduled to be checked.
+    pub(crate) fn apply_decision(&mut self, now: Timestamp, entry: &WorkloadState) {
         let slice_inputs = SliceInputs {
-            proxy: entry.proxy,
+            activators: entry.activators,
             refused: entry.refusal.as_ref().map(|refusal| refusal.reason),
             mode: entry.mode,
             hard_limit: entry.hard_limit(),
@@ -33,19 +33,19 @@ impl ServiceRouting {
             wants_zero: entry.wants_zero(),
         };
         if self.slice_inputs.insert(entry.id, slice_inputs) != Some(slice_inputs) {
-            self.mark_workload(entry);
+            self.schedule_checks_of(entry);
         }
         if !slice_inputs.at_zero {
             self.at_zero.remove(&entry.id);
-        } else if self.is_said_to_be_at_zero(entry) {
+        } else if self.is_annotated_by_ebb(entry) {
             let zero = self.at_zero.entry(entry.id).or_default();
             zero.broken_since = match entry.path_confirmed_since {
                 Some(_) => None,
                 None => Some(zero.broken_since.unwrap_or(now)),
             };
         } else if let Some(zero) = self.at_zero.get_mut(&entry.id) {
-            // The EndpointSlice with the annotation `ebb.dev/scaled-to-zero` has been removed, so the path counts as
-            // not confirmed.
+            // The EndpointSlice with the annotation `ebb.dev/scaled-to-zero` has been removed, so the request path
+            // through the activators counts as not confirmed.
             zero.broken_since = zero.broken_since.or(Some(now));
         }
     }
@@ -63,7 +63,7 @@ impl ServiceRouting {
     }
 
     /// Returns whether every EndpointSlice of a workload in the API server has the annotation `ebb.dev/scaled-to-zero`.
-    pub(crate) fn is_marked(&self, entry: &WorkloadState) -> bool {
+    pub(crate) fn is_annotated(&self, entry: &WorkloadState) -> bool {
         let names = self.names(entry);
         !names.is_empty()
             && names.iter().all(|name| {
@@ -73,31 +73,34 @@ impl ServiceRouting {
             })
     }
 
-    /// Returns whether Ebb scaled a workload to zero: this replica created the order to zero, or an EndpointSlice has
-    /// the annotation `ebb.dev/scaled-to-zero`.
+    /// Returns whether Ebb scaled a workload to zero: this replica created the scale order, or an EndpointSlice has the
+    /// annotation `ebb.dev/scaled-to-zero`.
     pub(crate) fn is_ours_at_zero(&self, entry: &WorkloadState) -> bool {
         self.at_zero.contains_key(&entry.id) || entry.replicas() == 0 && entry.was_scaled_to_zero()
     }
 
     /// Returns whether an EndpointSlice has the annotation `ebb.dev/scaled-to-zero`, and no person scaled the workload
     /// to zero before Ebb did.
-    fn is_said_to_be_at_zero(&self, entry: &WorkloadState) -> bool {
+    fn is_annotated_by_ebb(&self, entry: &WorkloadState) -> bool {
         self.names(entry).iter().any(|name| {
             self.routes.get(name).is_some_and(|route| {
                 let confirmed = route.confirmed();
-                confirmed.is_some_and(|written| mark(entry, written.scaled_to_zero, route.marks))
+                confirmed.is_some_and(|written| {
+                    has_zero_annotation(entry, written.scaled_to_zero, route.annotated)
+                })
             })
         })
     }
 }
 
-/// Returns whether the EndpointSlice of a workload is to have the annotation `ebb.dev/scaled-to-zero`. `marked`:
-/// whether the EndpointSlice has the annotation now. `marks`: whether this process set the annotation (see
-/// [`super::route::Route::marks`]).
-pub(super) fn mark(entry: &WorkloadState, marked: bool, marks: bool) -> bool {
+/// Returns whether the EndpointSlice of a workload is to have the annotation `ebb.dev/scaled-to-zero`. `annotated`:
+/// whether the EndpointSlice has the annotation now. `set_here`: whether this process set the annotation (see
+/// [`super::route::Route::annotated`]).
+pub(super) fn has_zero_annotation(entry: &WorkloadState, annotated: bool, set_here: bool) -> bool {
     match entry.replicas() {
-        // If this process set the annotation but created no order to zero, a person scaled the workload to zero first.
-        0 => marked && (!marks || entry.was_scaled_to_zero()),
+        // If this process set the annotation but did not scale the workload to zero, a person did so first. The
+        // annotation must then be removed.
+        0 => annotated && (!set_here || entry.was_scaled_to_zero()),
         _ => entry.wants_zero(),
     }
 }
@@ -114,7 +117,7 @@ impl WorkloadState {
             && want == Some(0)
     }
 
-    /// Returns whether the last scale order of this replica was an order to zero.
+    /// Returns whether the last scale order of this replica requested zero replicas.
     fn was_scaled_to_zero(&self) -> bool {
         let written = self.written.as_ref();
         self.ordered == Some(0) || written.is_some_and(|written| written.order.to == 0)

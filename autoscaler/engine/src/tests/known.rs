@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::Dead;
+use crate::NoTargetReason;
 
 /// Adds twenty ready pods of `web` for which no report is sent.
 fn twenty(cluster: &mut Cluster) {
@@ -95,7 +95,7 @@ fn p1_and_p2_an_owner_that_is_not_resolved_holds_its_namespace_and_says_so() {
     cluster.pod("web", "a", "n1", 1);
     let owner = pod_of_unresolved(&mut cluster);
     let asked = cluster.engine.effects();
-    assert!(matches!(&asked[..], [Effect::Follow { owner: of, .. }] if *of == owner));
+    assert!(matches!(&asked[..], [Effect::ResolveOwner { owner: of, .. }] if *of == owner));
     let effects = cluster.pass(120);
     assert_eq!(orders(&effects), []);
     assert_eq!(unknown(&cluster).as_deref(), Some("owners"));
@@ -103,10 +103,10 @@ fn p1_and_p2_an_owner_that_is_not_resolved_holds_its_namespace_and_says_so() {
     assert!(said[0].1.contains("ReplicaSet web-2"), "{said:?}");
     // The API server answers that the autoscaler may not read the owner, so the owner no longer prevents a scale-down.
     // The scale-down still waits for a stable window (60 s).
-    let nowhere = Followed::Nowhere(Dead::Forbidden);
+    let nowhere = OwnerResolution::NoTarget(NoTargetReason::Forbidden);
     cluster
         .engine
-        .followed(cluster.now, "shop", &owner, nowhere);
+        .owner_resolved(cluster.now, "shop", &owner, nowhere);
     cluster.engine.effects();
     assert_eq!(orders(&cluster.pass(59)), []);
     assert_eq!(orders(&cluster.pass(90)).last().unwrap().1, 1);
@@ -119,14 +119,16 @@ fn p11_rights_that_are_given_later_bring_the_pods_along() {
         .engine
         .target_seen(cluster.now, target("web", 1, &[]));
     let owner = pod_of_unresolved(&mut cluster);
-    let nowhere = Followed::Nowhere(Dead::Forbidden);
+    let nowhere = OwnerResolution::NoTarget(NoTargetReason::Forbidden);
     cluster
         .engine
-        .followed(cluster.now, "shop", &owner, nowhere);
+        .owner_resolved(cluster.now, "shop", &owner, nowhere);
     let said = cluster.engine.effects();
     assert_eq!(notices(&said)[0].0, "NotScalable");
-    let to = Followed::To(key("web"));
-    cluster.engine.followed(cluster.now, "shop", &owner, to);
+    let to = OwnerResolution::Target(key("web"));
+    cluster
+        .engine
+        .owner_resolved(cluster.now, "shop", &owner, to);
     cluster.pass(3);
     assert_eq!(
         cluster.engine.views().next().unwrap().ready_replicas,
@@ -147,13 +149,15 @@ fn t1_an_owner_of_another_namespace_leads_nowhere() {
     cluster.engine.pod_seen(cluster.now, forged.clone());
     let asked = cluster.engine.effects();
     assert!(
-        matches!(&asked[..], [Effect::Follow { namespace, .. }] if **namespace == *"evil"),
+        matches!(&asked[..], [Effect::ResolveOwner { namespace, .. }] if **namespace == *"evil"),
         "{asked:?}"
     );
     // The engine must ignore an answer that names an object in another namespace.
-    let to = Followed::To(key("web"));
+    let to = OwnerResolution::Target(key("web"));
     let owner = forged.owner.unwrap();
-    cluster.engine.followed(cluster.now, "evil", &owner, to);
+    cluster
+        .engine
+        .owner_resolved(cluster.now, "evil", &owner, to);
     cluster.pass(3);
     let view = cluster.engine.views().next().unwrap();
     assert_eq!(view.ready_replicas, Some(1));
@@ -201,23 +205,23 @@ fn t3_a_namespace_has_so_many_workloads_and_no_more() {
 }
 
 #[test]
-fn p4_what_only_a_slice_leads_to_is_a_workload() {
+fn p4_what_only_a_slice_names_is_a_workload() {
     let mut cluster = Cluster::new();
     let mut owned = target("made", 0, &[]);
     owned.owned = true;
-    cluster.engine.slice_leads_to(key("made"));
+    cluster.engine.slice_names(key("made"));
     let asked = cluster.engine.effects();
     assert_eq!(asked, [Effect::Confirm(key("made"))]);
     cluster.engine.target_seen(cluster.now, owned);
     assert_eq!(cluster.engine.views().count(), 0, "nobody has confirmed it");
     assert!(!cluster.engine.ownership.is_no_workload(&key("made")));
-    let to = Followed::To(key("made"));
+    let to = OwnerResolution::Target(key("made"));
     cluster.engine.confirmed(cluster.now, &key("made"), to);
     assert_eq!(cluster.engine.views().count(), 1);
     // The object `gone` counts as "not a workload" only after the API server has answered that the object does not
     // exist.
-    cluster.engine.slice_leads_to(key("gone"));
-    let absent = Followed::Nowhere(Dead::Absent);
+    cluster.engine.slice_names(key("gone"));
+    let absent = OwnerResolution::NoTarget(NoTargetReason::Absent);
     assert!(!cluster.engine.ownership.is_no_workload(&key("gone")));
     cluster.engine.confirmed(cluster.now, &key("gone"), absent);
     assert!(cluster.engine.ownership.is_no_workload(&key("gone")));

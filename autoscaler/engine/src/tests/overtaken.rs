@@ -5,7 +5,7 @@ use super::*;
 const TEN: (&str, &str) = ("autoscaling.knative.dev/target", "10");
 
 /// Advances the time by one second. The watch then reports the workload with these replicas and this version.
-fn told(cluster: &mut Cluster, replicas: u32, version: &str) {
+fn report_target(cluster: &mut Cluster, replicas: u32, version: &str) {
     cluster.now = cluster.now + Duration::from_secs(1);
     let facts = TargetFacts {
         resource_version: version.into(),
@@ -32,18 +32,19 @@ fn p7_an_order_that_was_overtaken_is_decided_anew() {
     let first = order(&cluster.pass(10)).unwrap();
     assert_eq!((first.to, &*first.resource_version), (5, "1"));
 
-    // The API server refuses the write before the watch has reported the change, so no new decision is possible yet.
+    // The API server refuses the write before the watch has reported the change by another client, so no new decision
+    // is possible yet.
     cluster.engine.overtaken(cluster.now, &first);
     assert_eq!(order(&cluster.engine.effects()), None);
-    told(&mut cluster, 3, "2");
+    report_target(&mut cluster, 3, "2");
     let second = order(&cluster.engine.effects()).unwrap();
     assert_eq!(
         (second.from, second.to, &*second.resource_version),
         (3, 5, "2")
     );
 
-    // The watch reports the change before the refusal arrives.
-    told(&mut cluster, 2, "3");
+    // The watch reports the change by another client before the API server refuses the write.
+    report_target(&mut cluster, 2, "3");
     assert_eq!(order(&cluster.engine.effects()), None);
     cluster.engine.overtaken(cluster.now, &second);
     let third = order(&cluster.engine.effects()).unwrap();
@@ -77,7 +78,7 @@ fn p7_a_change_that_is_told_before_our_answer_stays_the_newer_one() {
     cluster.pass(70);
     cluster.find("a").load = 35;
     let mut first = order(&cluster.pass(10)).unwrap();
-    told(&mut cluster, first.to, "10");
+    report_target(&mut cluster, first.to, "10");
     first.written_version = Some("9".into());
     cluster.engine.written(cluster.now, first, None);
     cluster.find("a").load = 90;

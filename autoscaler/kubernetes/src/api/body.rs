@@ -11,7 +11,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::BoxError;
 
-use super::pools::Waiting;
+use super::pools::PendingRequest;
 use crate::leadership::Permit;
 
 /// The answer of the API server was not complete within the time limit.
@@ -22,18 +22,18 @@ pub(crate) struct NoAnswer(pub(crate) Duration);
 /// The body of a request. hyper reads the body when it has a connection and is about to send the request, possibly long
 /// after hyper received the request. So the leader's permit is checked when the body is read.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct CheckedBody {
     body: kube::client::Body,
     permit: Option<Arc<Permit>>,
 }
 
-impl Outgoing {
+impl CheckedBody {
     pub(super) fn new(body: kube::client::Body, permit: Option<Arc<Permit>>) -> Self {
         Self { body, permit }
     }
 }
 
-impl Body for Outgoing {
+impl Body for CheckedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -60,11 +60,12 @@ impl Body for Outgoing {
 
 /// The body of an answer, with its time limits.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Incoming,
-    waiting: Waiting,
+    waiting: PendingRequest,
     limit: Option<Limit>,
-    /// The permit of the write. The write counts as under way until the answer, with this permit, is dropped.
+    /// The permit of the write. It is dropped together with this body of the answer. Until then, the write counts as
+    /// under way.
     _permit: Option<Arc<Permit>>,
 }
 
@@ -78,16 +79,16 @@ struct Limit {
     alarm: Pin<Box<Sleep>>,
 }
 
-impl Answer {
+impl ResponseBody {
     /// Creates the body of an answer. `within` is (time limit for the next piece, time limit for the whole answer);
     /// `None` for a watch: the reader of a watch has its own limit.
     pub(super) fn new(
         body: Incoming,
-        mut waiting: Waiting,
+        mut waiting: PendingRequest,
         within: Option<(Duration, Duration)>,
         permit: Option<Arc<Permit>>,
     ) -> Self {
-        waiting.heard();
+        waiting.progressed();
         if body.is_end_stream() {
             waiting.over();
         }
@@ -105,7 +106,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -126,7 +127,7 @@ impl Body for Answer {
                 };
             }
         };
-        this.waiting.heard();
+        this.waiting.progressed();
         if !matches!(frame, Some(Ok(_))) || this.body.is_end_stream() {
             this.waiting.over();
         }

@@ -19,20 +19,21 @@ use hyper_util::{
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::body::Outgoing;
+use super::body::CheckedBody;
 
 /// Sends a request over a connection of one pool.
-pub(super) type Send = Arc<dyn Fn(Request<Outgoing>) -> ResponseFuture + std::marker::Send + Sync>;
+pub(super) type Send =
+    Arc<dyn Fn(Request<CheckedBody>) -> ResponseFuture + std::marker::Send + Sync>;
 
 /// Lifetime of an idle connection. It is shorter than the idle timeout of load balancers in front of API servers (60 s
 /// or more), which drop connections without a message.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// If a request is cancelled, it counts as unanswered only if nothing has arrived for at least this time. After a
-/// shorter wait, the pool is not replaced.
+/// If a request to the API server is cancelled, it counts as unanswered only if nothing has arrived for at least this
+/// time. After a shorter wait, the connection pool is not replaced.
 const DOUBTFUL_AFTER: Duration = Duration::from_secs(1);
 
-/// The pool in use, with the means to replace it.
+/// The connection pool in use, and the function that creates a new pool.
 pub(super) struct Pools {
     make: Box<dyn Fn() -> Send + std::marker::Send + Sync>,
     current: Mutex<(u64, Send)>,
@@ -63,11 +64,11 @@ impl Pools {
         (current.0, Arc::clone(&current.1))
     }
 
-    /// Replaces the pool with this number, if it is still in use.
+    /// If the connection pool with this number is still in use, replaces it by a new pool.
     pub(super) fn replace(&self, number: u64) {
         let mut current = self.lock();
         if current.0 == number {
-            debug!("no answer from the API server in time: new connections from now on");
+            debug!("no answer from the API server in time; later requests use new connections");
             *current = (number + 1, (self.make)());
         }
     }
@@ -83,10 +84,10 @@ impl fmt::Debug for Pools {
     }
 }
 
-/// A request that waits for the API server. If this value is dropped before the answer is complete, and nothing has
-/// arrived for `DOUBTFUL_AFTER`, a time limit of the caller has been reached, and the pool is replaced.
+/// A request whose answer from the API server is not complete. When the caller reaches its time limit, it drops this
+/// value. If nothing has arrived for `DOUBTFUL_AFTER` by then, the connection pool is replaced.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingRequest {
     pools: Arc<Pools>,
     number: u64,
     /// Time at which the last part of the answer arrived, or at which the request was sent if nothing has arrived;
@@ -94,7 +95,7 @@ pub(super) struct Waiting {
     since: Option<Instant>,
 }
 
-impl Waiting {
+impl PendingRequest {
     pub(super) fn new(pools: Arc<Pools>, number: u64) -> Self {
         Self {
             pools,
@@ -103,8 +104,8 @@ impl Waiting {
         }
     }
 
-    /// Records that a part of the answer has arrived.
-    pub(super) fn heard(&mut self) {
+    /// Records that a part of the API server's answer has arrived.
+    pub(super) fn progressed(&mut self) {
         self.since = Some(Instant::now());
     }
 
@@ -114,7 +115,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         if self
             .since

@@ -1,4 +1,5 @@
-//! One request to the API server, from the leader's permit to the head of the answer.
+//! Sends one request to the API server: obtains the leader's permit for a write, sends the request, and waits for the
+//! head of the answer.
 
 use std::{
     pin::Pin,
@@ -12,8 +13,8 @@ use tower::{BoxError, Service};
 
 use super::{
     ANSWER_WITHIN, PIECE_WITHIN, WHOLE_WITHIN,
-    body::{Answer, NoAnswer, Outgoing},
-    pools::{Pools, Waiting},
+    body::{CheckedBody, NoAnswer, ResponseBody},
+    pools::{PendingRequest, Pools},
 };
 use crate::leadership::Leadership;
 
@@ -21,7 +22,7 @@ use crate::leadership::Leadership;
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
     pools: Arc<Pools>,
-    /// If present, writes are sent only while this replica leads. If `None`, writes are always sent.
+    /// If `Some`, writes are sent only while this replica leads. If `None`, writes are always sent.
     leadership: Option<Arc<Leadership>>,
 }
 
@@ -31,18 +32,19 @@ impl Requests {
     }
 }
 
-type Answered = Pin<Box<dyn Future<Output = Result<Response<Answer>, BoxError>> + Send>>;
+type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, BoxError>> + Send>>;
 
 impl Service<Request<kube::client::Body>> for Requests {
-    type Response = Response<Answer>;
+    type Response = Response<ResponseBody>;
     type Error = BoxError;
-    type Future = Answered;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<kube::client::Body>) -> Answered {
+    fn call(&mut self, request: Request<kube::client::Body>) -> ResponseFuture {
         let this = self.clone();
         Box::pin(async move { this.send(request).await })
     }
@@ -52,7 +54,7 @@ impl Requests {
     async fn send(
         self,
         request: Request<kube::client::Body>,
-    ) -> Result<Response<Answer>, BoxError> {
+    ) -> Result<Response<ResponseBody>, BoxError> {
         let is_watch = is_watch(&request);
         let permit = match &self.leadership {
             Some(leadership) if request.method() != Method::GET => {
@@ -64,8 +66,8 @@ impl Requests {
         let left = permit.as_ref().map(|permit| permit.left());
         let within = left.unwrap_or(ANSWER_WITHIN);
         let (number, send) = self.pools.current();
-        let mut waiting = Waiting::new(self.pools, number);
-        let request = request.map(|body| Outgoing::new(body, permit.clone()));
+        let mut waiting = PendingRequest::new(self.pools, number);
+        let request = request.map(|body| CheckedBody::new(body, permit.clone()));
         let Ok(answer) = time::timeout(within, send(request)).await else {
             return Err(NoAnswer(within).into());
         };
@@ -83,7 +85,7 @@ impl Requests {
             (false, Some(left)) => Some((left, left)),
             (false, None) => Some((PIECE_WITHIN, WHOLE_WITHIN)),
         };
-        Ok(answer.map(|body| Answer::new(body, waiting, limits, permit)))
+        Ok(answer.map(|body| ResponseBody::new(body, waiting, limits, permit)))
     }
 }
 

@@ -54,7 +54,7 @@ fn connections(url: &str) -> Connections {
     Connections::new(Config::new(url.parse().unwrap())).unwrap()
 }
 
-/// Renews the leadership for about one second, so a write may take about one second.
+/// Renews the leadership for about one second. So a write may take at most about one second.
 fn renew(leadership: &Leadership) {
     leadership.renewed(
         leadership.now(),
@@ -100,7 +100,7 @@ async fn p6_nothing_is_sent_by_a_replica_that_does_not_lead() {
     assert!(NotLeading::is_why(&error), "{error}");
     assert_eq!(accepted.load(Ordering::Relaxed), 0, "not even a connection");
     assert_eq!(leadership.dropped().get(), 1);
-    // A write with the client that does not depend on leadership needs no permit.
+    // A client that does not depend on the leadership needs no permit for a write.
     let maps: Api<ConfigMap> = Api::namespaced(connections.client().unwrap(), "n");
     maps.delete("a", &DeleteParams::default()).await.unwrap();
     leadership.drained().await;

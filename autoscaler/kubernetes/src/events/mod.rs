@@ -31,7 +31,7 @@ use self::rate::{Rates, Verdict};
 /// A notice that repeats within this time belongs to the same Event: six minutes, as in client-go. kube-apiserver keeps
 /// Events for longer, an hour.
 const SERIES: Duration = Duration::from_secs(360);
-/// Maximum number of Events that are remembered for their series.
+/// Maximum number of Events that are remembered, so that a repeated notice is counted in the series of its Event.
 const REMEMBERED: usize = 4096;
 /// Longest note that the API accepts, in bytes.
 const LONGEST_NOTE: usize = 1024;
@@ -59,7 +59,7 @@ impl Events {
         let writer = Writer {
             client,
             identity,
-            said: HashMap::new(),
+            written: HashMap::new(),
         };
         let events = Self {
             sender,
@@ -103,11 +103,11 @@ impl Events {
 struct Writer {
     client: Client,
     identity: String,
-    said: HashMap<Notice, Said>,
+    written: HashMap<Notice, WrittenEvent>,
 }
 
 /// An Event that has been written.
-struct Said {
+struct WrittenEvent {
     name: String,
     count: i32,
     last: Instant,
@@ -130,13 +130,18 @@ impl Writer {
     async fn write(&mut self, notice: &Notice, version: String) -> Result<(), kube::Error> {
         let now = MicroTime(Timestamp::now());
         let api: Api<Event> = Api::namespaced(self.client.clone(), &notice.about.namespace);
-        self.said.retain(|_, said| said.last.elapsed() < SERIES);
-        if let Some(said) = self.said.get_mut(notice) {
-            said.count += 1;
-            said.last = Instant::now();
-            let series = json!({"series": {"count": said.count, "lastObservedTime": now}});
+        self.written
+            .retain(|_, written| written.last.elapsed() < SERIES);
+        if let Some(written) = self.written.get_mut(notice) {
+            written.count += 1;
+            written.last = Instant::now();
+            let series = json!({"series": {"count": written.count, "lastObservedTime": now}});
             match api
-                .patch(&said.name, &PatchParams::default(), &Patch::Merge(series))
+                .patch(
+                    &written.name,
+                    &PatchParams::default(),
+                    &Patch::Merge(series),
+                )
                 .await
             {
                 // The API server has deleted the old Event: a new one is created.
@@ -147,13 +152,13 @@ impl Writer {
         let name = format!("{}.{:x}", notice.about.name, now.0.as_nanosecond());
         let event = self.event(notice, version, &name, now);
         api.create(&PostParams::default(), &event).await?;
-        if self.said.len() < REMEMBERED {
-            let said = Said {
+        if self.written.len() < REMEMBERED {
+            let written = WrittenEvent {
                 name,
                 count: 1,
                 last: Instant::now(),
             };
-            self.said.insert(notice.clone(), said);
+            self.written.insert(notice.clone(), written);
         }
         Ok(())
     }

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 /// Maximum number of Events of a namespace that may be written at once: enough for a rollout of all workloads of a
 /// large namespace.
 const AT_ONCE: f64 = 100.0;
-/// Maximum number of Events of a namespace per second when its bucket is empty.
+/// Maximum number of Events of a namespace per second when its token bucket is empty.
 const A_SECOND: f64 = 2.0;
-/// Time after which an empty bucket is full again.
+/// Time after which an empty token bucket is full again.
 const FULL_AFTER: Duration = Duration::from_secs((AT_ONCE / A_SECOND) as u64);
 
 /// The token bucket of a namespace: the Events that may still be written.
@@ -34,7 +34,7 @@ pub(super) enum Verdict {
     TooMany,
 }
 
-/// The buckets of all namespaces with recent Events.
+/// The token buckets of all namespaces with recent Events.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     buckets: HashMap<Box<str>, Bucket>,
@@ -42,7 +42,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Takes one Event from the bucket of a namespace.
+    /// Takes one Event from the token bucket of a namespace.
     pub(super) fn take(&mut self, namespace: &str, now: Instant) -> Verdict {
         if self.swept.is_none_or(|at| now - at > FULL_AFTER) {
             self.swept = Some(now);

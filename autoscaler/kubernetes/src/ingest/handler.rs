@@ -19,7 +19,7 @@ use tokio::time::{self, Instant};
 use tracing::warn;
 
 use super::{
-    guard::Seat,
+    connection_limiter::AdmittedConnection,
     identity::{Identities, Identity, Refusal},
 };
 use crate::{metrics::Metrics, shared::Shared};
@@ -112,9 +112,9 @@ impl Handler {
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-        seat: &Seat,
+        admitted: &AdmittedConnection,
     ) -> Answer {
-        match self.take(request, seat).await {
+        match self.take(request, admitted).await {
             Ok(receipt) => {
                 let mut answer = Response::new(Full::new(receipt));
                 let json = HeaderValue::from_static("application/json");
@@ -125,7 +125,11 @@ impl Handler {
         }
     }
 
-    async fn take(&self, request: Request<Incoming>, seat: &Seat) -> Result<Bytes, Failure> {
+    async fn take(
+        &self,
+        request: Request<Incoming>,
+        admitted: &AdmittedConnection,
+    ) -> Result<Bytes, Failure> {
         let longest = match request.uri().path() {
             ebb_contract::PATH => ebb_contract::MAX_BODY,
             activator_report::PATH => activator_report::MAX_BODY,
@@ -139,7 +143,7 @@ impl Handler {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "));
         let identity = self.identities.of(token.unwrap_or_default().trim()).await?;
-        seat.known();
+        admitted.authenticated();
         let of_activator = request.uri().path() == activator_report::PATH;
         let body = body(request.into_body(), longest).await?;
         let arrived = Instant::now();

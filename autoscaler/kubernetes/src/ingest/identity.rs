@@ -16,8 +16,9 @@ use tokio::{
 
 use super::remembered::Remembered;
 
-/// Maximum number of TokenReviews at the same time; known tokens and new tokens have one limit each. Known tokens do
-/// not wait for new ones: otherwise a flood of new tokens would look like an API server that does not answer.
+/// Maximum number of TokenReviews at the same time. The limit applies to known tokens and to new tokens separately, so
+/// known tokens do not wait for new ones. Otherwise, a flood of new tokens would delay the known ones until they time
+/// out, as if the API server did not answer.
 const AT_A_TIME: usize = 32;
 /// Time limit of a TokenReview.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,7 +37,7 @@ pub(crate) enum Identity {
     Agent(Box<str>),
     /// The activator in this pod.
     Activator(Box<str>),
-    /// Another source, by its account; it may report any pod.
+    /// Another sender of reports, identified by its service account. It may report any pod.
     Source(Box<str>),
 }
 
@@ -54,7 +55,7 @@ pub(crate) enum Refusal {
         "account {0} may not report; the agents' account may, and those named by --activator-account and --source-account"
     )]
     OtherAccount(String),
-    /// The token does not name the node or the pod in which its owner runs.
+    /// The token does not name the node or the pod of the sender.
     #[error("the token is not bound to a pod on a node; mount a projected service-account token")]
     NotBound,
     /// The API server does not answer.
@@ -101,7 +102,7 @@ impl Identities {
         if let Some(answer) = self.remembered.current(token, Instant::now()) {
             return answer;
         }
-        let before = self.remembered.anyway(token, Instant::now());
+        let before = self.remembered.last_valid(token, Instant::now());
         let slots = match before {
             Some(_) => &self.for_known,
             None => &self.for_new,
@@ -143,7 +144,7 @@ impl Identities {
             .flatten()
             .any(|audience| audience == ebb_contract::AUDIENCE);
         match (status.authenticated, status.user) {
-            (Some(true), Some(user)) if ours => self.judge(user),
+            (Some(true), Some(user)) if ours => self.validate(user),
             _ => {
                 let why = status.error.filter(|error| !error.is_empty());
                 Err(Refusal::BadToken(why.unwrap_or_else(|| {
@@ -153,7 +154,7 @@ impl Identities {
         }
     }
 
-    fn judge(&self, user: UserInfo) -> Result<Identity, Refusal> {
+    fn validate(&self, user: UserInfo) -> Result<Identity, Refusal> {
         let name = user.username.unwrap_or_default();
         if self.sources.contains(&name) {
             return Ok(Identity::Source(name.into()));

@@ -4,7 +4,7 @@
 //! strangers' connections is limited, in total and for each address, and each of these connections must send a request
 //! within seconds. A connection with a valid token is counted separately, so no flood of strangers can displace it.
 
-mod guard;
+mod connection_limiter;
 mod handler;
 pub(super) mod identity;
 mod remembered;
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tracing::{debug, warn};
 
-use self::guard::{Doorkeeper, Seat};
+use self::connection_limiter::{AdmittedConnection, ConnectionLimiter};
 pub(super) use self::handler::Handler;
 
 /// Time limit for a TLS handshake.
@@ -45,7 +45,7 @@ pub(super) async fn serve(
     mut end: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(tls);
-    let doorkeeper = Arc::new(Doorkeeper::new(max_connections));
+    let limiter = Arc::new(ConnectionLimiter::new(max_connections));
     let open = hyper_util::server::graceful::GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -60,14 +60,14 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let Some(seat) = doorkeeper.admit(peer.ip()) else {
-            handler.metrics.turned_away();
+        let Some(admitted) = limiter.admit(peer.ip()) else {
+            handler.metrics.rejected_connection();
             // Dropping the stream closes the connection.
             continue;
         };
         let (acceptor, handler, watcher) = (acceptor.clone(), Arc::clone(&handler), open.watcher());
         tokio::spawn(async move {
-            if let Some(error) = connection(stream, peer, seat, acceptor, handler, watcher)
+            if let Some(error) = connection(stream, peer, admitted, acceptor, handler, watcher)
                 .await
                 .err()
             {
@@ -84,17 +84,17 @@ pub(super) async fn serve(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    seat: Seat,
+    admitted: AdmittedConnection,
     acceptor: TlsAcceptor,
     handler: Arc<Handler>,
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let stream = time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    let seat = Arc::new(seat);
+    let admitted = Arc::new(admitted);
     let service = service_fn(|request| {
-        let (handler, seat) = (Arc::clone(&handler), Arc::clone(&seat));
-        async move { Ok::<_, Infallible>(handler.answer(request, peer, &seat).await) }
+        let (handler, admitted) = (Arc::clone(&handler), Arc::clone(&admitted));
+        async move { Ok::<_, Infallible>(handler.answer(request, peer, &admitted).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

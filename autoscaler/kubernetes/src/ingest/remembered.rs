@@ -37,15 +37,15 @@ type Answer = Result<Identity, Refusal>;
 
 /// For each remembered token: the API server's last answer about the token, and the time of this answer.
 #[derive(Debug, Default)]
-pub(super) struct Remembered(Mutex<HashMap<Box<str>, Known>>);
+pub(super) struct Remembered(Mutex<HashMap<Box<str>, RememberedAnswer>>);
 
 #[derive(Debug)]
-struct Known {
+struct RememberedAnswer {
     answer: Answer,
     at: Instant,
 }
 
-impl Known {
+impl RememberedAnswer {
     fn is_current(&self, now: Instant) -> bool {
         let life = if self.answer.is_ok() {
             GOOD_FOR
@@ -74,7 +74,7 @@ impl Remembered {
     }
 
     /// Returns the owner of a token according to the last review, for use while the API server does not answer.
-    pub(super) fn anyway(&self, token: &str, now: Instant) -> Option<Identity> {
+    pub(super) fn last_valid(&self, token: &str, now: Instant) -> Option<Identity> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(token).filter(|known| known.is_kept(now))?;
         known.answer.clone().ok()
@@ -87,14 +87,15 @@ impl Remembered {
         known.remove(token);
         let is_good = answer.is_ok();
         let most = if is_good { REMEMBERED } else { BAD_REMEMBERED };
-        let alike = |known: &Known| known.answer.is_ok() == is_good;
-        let full =
-            |known: &HashMap<_, Known>| known.values().filter(|it| alike(it)).count() >= most;
+        let alike = |known: &RememberedAnswer| known.answer.is_ok() == is_good;
+        let full = |known: &HashMap<_, RememberedAnswer>| {
+            known.values().filter(|it| alike(it)).count() >= most
+        };
         if full(&known) {
             known.retain(|_, known| known.is_current(now));
         }
         if !full(&known) {
-            known.insert(token.into(), Known { answer, at: now });
+            known.insert(token.into(), RememberedAnswer { answer, at: now });
         }
     }
 }
@@ -123,14 +124,14 @@ mod tests {
         let later = begin + Duration::from_secs(42);
         remembered.keep("token", refused(), later);
         assert_eq!(remembered.current("token", later), Some(refused()));
-        assert_eq!(remembered.anyway("token", later), None);
+        assert_eq!(remembered.last_valid("token", later), None);
     }
 
     #[test]
     fn a_good_token_counts_on_while_nobody_can_be_asked() {
         let (remembered, begin) = (Remembered::default(), Instant::now());
         remembered.keep("token", agent(), begin);
-        let after = |seconds| remembered.anyway("token", begin + Duration::from_secs(seconds));
+        let after = |seconds| remembered.last_valid("token", begin + Duration::from_secs(seconds));
         assert_eq!(after(3_599), agent().ok());
         assert_eq!(after(3_600), None);
     }

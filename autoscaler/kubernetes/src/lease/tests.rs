@@ -106,7 +106,7 @@ async fn p5_a_holder_whose_requests_hang_steps_down_before_another_may_lead() {
     assert!(!first.leads());
     assert!(
         !*first.changes().borrow(),
-        "the end of the leadership is published"
+        "the receivers of `changes` see that the leadership has ended"
     );
     server.hangs.store(false, Ordering::Relaxed);
     seconds(6).await;
@@ -126,7 +126,8 @@ async fn p5_a_slow_server_does_not_cost_the_leadership() {
     }
 }
 
-/// Each request has a time limit, so there is time for another request after one that hangs.
+/// Each request to renew the Lease has a time limit. So after a request that hangs, there is time for another one
+/// before the Lease expires.
 #[tokio::test(start_paused = true)]
 async fn p5_one_request_that_hangs_does_not_cost_the_leadership() {
     let server = Server::new();

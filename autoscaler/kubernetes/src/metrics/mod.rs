@@ -29,7 +29,7 @@ pub(super) struct Metrics {
     registry: Registry,
     reports: Family<Outcome, Counter>,
     reported_pods: Family<Outcome, Counter>,
-    turned_away: Counter,
+    rejected_connections: Counter,
     ingest: Histogram,
     writes: Family<Outcome, Counter>,
     dropped_events: Counter,
@@ -62,7 +62,7 @@ impl Metrics {
         let metrics = Self {
             reports: Family::default(),
             reported_pods: Family::default(),
-            turned_away: Counter::default(),
+            rejected_connections: Counter::default(),
             // The bucket limits of the histogram range from 20 µs (a report of a few pods) to 80 ms.
             ingest: Histogram::new(exponential_buckets(20e-6, 4.0, 7)),
             writes: Family::default(),
@@ -79,7 +79,7 @@ impl Metrics {
         registry.register(
             "report_connections_rejected",
             "Connections to the report port that were rejected, because too many were open",
-            metrics.turned_away.clone(),
+            metrics.rejected_connections.clone(),
         );
         registry.register(
             "report_ingest_seconds",
@@ -132,8 +132,8 @@ impl Metrics {
         count(&self.reports, why, 1);
     }
 
-    pub(super) fn turned_away(&self) {
-        self.turned_away.inc();
+    pub(super) fn rejected_connection(&self) {
+        self.rejected_connections.inc();
     }
 
     /// Counts a scale write. `outcome` is one of [`WRITES`].

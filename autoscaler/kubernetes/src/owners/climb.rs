@@ -1,4 +1,4 @@
-//! Climbs from an object to its topmost scalable owner.
+//! Finds the topmost scalable owner of an object: climbs from owner reference to owner reference.
 //!
 //! An example of a chain is: pod, ReplicaSet, Deployment, owner of the Deployment. The topmost scalable object is the
 //! workload, because its controller would undo a change of the replicas of an object below it. Bias: an owner counts
@@ -8,7 +8,7 @@
 
 use std::{future::Future, time::Duration};
 
-use ebb_engine::{Dead, Followed, Owner, TargetKey};
+use ebb_engine::{NoTargetReason, Owner, OwnerResolution, TargetKey};
 use kube::{
     Api, Client, Error,
     core::{DynamicObject, PartialObjectMeta},
@@ -32,20 +32,21 @@ pub(super) enum Failure {
     Timeout,
 }
 
-/// The result of a climb from an object to its topmost scalable owner.
-pub(super) struct Climbed {
+/// The result of following the owner references from an object to its topmost scalable owner.
+pub(super) struct OwnerChain {
     /// The topmost object that can be scaled, and its kind.
     best: Option<(TargetKey, Kind)>,
-    /// Why the climb ended early; `None` if the last object has no owner, or if the chain is longer than `HIGHEST`.
-    end: Option<Dead>,
+    /// Why the chain of owners could not be followed to its end; `None` if the last object has no owner, or if the
+    /// chain is longer than `HIGHEST`.
+    end: Option<NoTargetReason>,
 }
 
-impl Climbed {
-    /// Returns the result of the climb as the type that the engine accepts.
-    pub(super) fn followed(&self) -> Followed {
+impl OwnerChain {
+    /// Returns the topmost scalable object as the type that the engine accepts.
+    pub(super) fn resolution(&self) -> OwnerResolution {
         match &self.best {
-            Some((key, _)) => Followed::To(key.clone()),
-            None => Followed::Nowhere(self.end.unwrap_or(Dead::NotScalable)),
+            Some((key, _)) => OwnerResolution::Target(key.clone()),
+            None => OwnerResolution::NoTarget(self.end.unwrap_or(NoTargetReason::NotScalable)),
         }
     }
 
@@ -54,8 +55,9 @@ impl Climbed {
         self.best.as_ref()
     }
 
-    /// Returns why the climb ended early; `None` if it did not. After an early end, a later climb may find more owners.
-    pub(super) fn end(&self) -> Option<Dead> {
+    /// Returns why the chain of owners could not be followed to its end; `None` if it was. If there is a reason, a
+    /// later attempt may find more owners.
+    pub(super) fn end(&self) -> Option<NoTargetReason> {
         self.end
     }
 }
@@ -65,18 +67,18 @@ struct Step {
     api_version: String,
     kind: String,
     name: String,
-    /// The uid in the owner reference; `None` for the first object of a climb that begins at an object and not at a
-    /// reference.
+    /// The uid in the owner reference to this object; `None` if the search begins at this object and not at a reference
+    /// to it.
     uid: Option<String>,
 }
 
-/// Climbs from the owner of a pod in `namespace` to the topmost scalable owner.
+/// Follows the owner references from the owner of a pod in `namespace` to the topmost scalable owner.
 pub(super) async fn from_owner(
     client: &Client,
     kinds: &Kinds,
     namespace: &str,
     owner: &Owner,
-) -> Result<Climbed, Failure> {
+) -> Result<OwnerChain, Failure> {
     let first = Step {
         api_version: owner.api_version.to_string(),
         kind: owner.kind.to_string(),
@@ -91,11 +93,11 @@ pub(super) async fn from_object(
     client: &Client,
     kinds: &Kinds,
     key: &TargetKey,
-) -> Result<Climbed, Failure> {
+) -> Result<OwnerChain, Failure> {
     let Some(kind) = within(kinds.find_in_group(&key.group, &key.kind)).await? else {
-        return Ok(Climbed {
+        return Ok(OwnerChain {
             best: None,
-            end: Some(Dead::UnknownKind),
+            end: Some(NoTargetReason::UnknownKind),
         });
     };
     let first = Step {
@@ -112,8 +114,8 @@ async fn climb(
     kinds: &Kinds,
     namespace: &str,
     first: Step,
-) -> Result<Climbed, Failure> {
-    let mut climbed = Climbed {
+) -> Result<OwnerChain, Failure> {
+    let mut chain = OwnerChain {
         best: None,
         end: None,
     };
@@ -123,7 +125,7 @@ async fn climb(
             break;
         };
         let Some(kind) = within(kinds.find(&step.api_version, &step.kind)).await? else {
-            climbed.end = Some(Dead::UnknownKind);
+            chain.end = Some(NoTargetReason::UnknownKind);
             break;
         };
         let api: Api<DynamicObject> =
@@ -131,27 +133,27 @@ async fn climb(
         let object = match within(api.get_metadata(&step.name)).await {
             Ok(object) => object,
             Err(Failure::Api(Error::Api(status))) if status.is_forbidden() => {
-                climbed.end = Some(Dead::Forbidden);
+                chain.end = Some(NoTargetReason::Forbidden);
                 break;
             }
             Err(Failure::Api(Error::Api(status))) if is_absent(&status) => {
-                climbed.end = Some(Dead::Absent);
+                chain.end = Some(NoTargetReason::Absent);
                 break;
             }
             Err(error) => return Err(error),
         };
         if step.uid.is_some() && step.uid != object.metadata.uid {
-            climbed.end = Some(Dead::Absent);
+            chain.end = Some(NoTargetReason::Absent);
             break;
         }
         next = owner_of(&object);
         if kind.scalable {
             let resource = &kind.resource;
             let key = TargetKey::new(&resource.group, &resource.kind, namespace, &step.name);
-            climbed.best = Some((key, kind));
+            chain.best = Some((key, kind));
         }
     }
-    Ok(climbed)
+    Ok(chain)
 }
 
 /// Waits for the answer to a request, for at most `TIMEOUT`.

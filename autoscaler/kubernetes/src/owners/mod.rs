@@ -1,9 +1,9 @@
 //! Finds the workloads of pods, from their owner references, and checks the workloads that slices name.
 //!
-//! Bias: a request without an answer is repeated until it is answered. The load of a pod without a known workload is
-//! counted for no workload, so until the answer, no workload of the pod's namespace is scaled down. An owner without a
-//! workload is checked again slowly, because permissions may be granted and kinds installed. Failure mode: without an
-//! answer, no workload of the namespace is scaled down.
+//! Bias: towards not scaling down. The load of a pod whose workload is not known yet is counted for no workload, so no
+//! workload of the pod's namespace is scaled down meanwhile. A lookup without an answer is repeated until it is
+//! answered. An owner without a workload is looked up again at long intervals, because permissions may be granted and
+//! kinds installed. Failure mode: if lookups are never answered, no workload of the namespace is ever scaled down.
 
 mod climb;
 mod queue;
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ebb_engine::{Dead, Owner, TargetKey};
+use ebb_engine::{NoTargetReason, Owner, TargetKey};
 use kube::Client;
 use tokio::{
     sync::mpsc,
@@ -24,7 +24,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use self::{
-    climb::{Climbed, Failure},
+    climb::{Failure, OwnerChain},
     queue::Queue,
 };
 use super::{
@@ -43,8 +43,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// Wait before a lookup is repeated that was answered, but found no workload. New permissions take effect within a
 /// minute.
 const AGAIN: Duration = Duration::from_secs(45);
-/// Maximum number of lookups of a kind that the cluster does not serve. After this number, only another owner of this
-/// kind causes new lookups.
+/// Maximum number of lookups of an owner whose kind the cluster does not serve. After this number, the owner is not
+/// looked up again; another owner of the same kind is.
 const TRIES_OF_UNKNOWN_KINDS: u32 = 5;
 
 /// Shortest time between two warnings about one namespace.
@@ -53,29 +53,29 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 /// What a lookup in the API server is to find out.
 #[derive(Clone, Debug)]
 enum Subject {
-    /// Which workload do the pods of this owner belong to?
+    /// The workload to which the pods of this owner belong.
     Owner(Arc<Owner>),
-    /// Does this object exist, and is it the topmost scalable one?
+    /// Whether this object exists, and whether it is the topmost scalable object of its chain of owners.
     Target(TargetKey),
 }
 
 /// A lookup in the API server, and the number of times that it was made.
 #[derive(Debug)]
-struct Question {
+struct Lookup {
     subject: Subject,
     asked: u32,
 }
 
-/// Sends requested lookups to the [`Follower`].
+/// Sends requested lookups to the [`OwnerResolver`].
 #[derive(Clone, Debug)]
 pub(super) struct Owners(mpsc::UnboundedSender<(Box<str>, Subject)>);
 
 /// The task that makes the requested lookups in the API server.
-pub(super) struct Follower {
+pub(super) struct OwnerResolver {
     client: Client,
     kinds: Arc<Kinds>,
     shared: Arc<Shared>,
-    questions: mpsc::UnboundedReceiver<(Box<str>, Subject)>,
+    lookups: mpsc::UnboundedReceiver<(Box<str>, Subject)>,
     /// Kinds whose objects are watched, as (group, kind).
     watched: Mutex<HashSet<(String, String)>>,
     /// Time of the last warning, by namespace.
@@ -83,28 +83,28 @@ pub(super) struct Follower {
 }
 
 impl Owners {
-    /// Creates the sender of lookups and the task that makes them. `watched` are the kinds that are already watched, as
-    /// (group, kind).
+    /// Creates the sender of requested lookups, and the task that makes these lookups in the API server. `watched` are
+    /// the kinds that already have a watch, as (group, kind).
     pub(super) fn new(
         client: Client,
         kinds: Arc<Kinds>,
         shared: Arc<Shared>,
         watched: impl IntoIterator<Item = (String, String)>,
-    ) -> (Self, Follower) {
-        let (sender, questions) = mpsc::unbounded_channel();
-        let follower = Follower {
+    ) -> (Self, OwnerResolver) {
+        let (sender, lookups) = mpsc::unbounded_channel();
+        let resolver = OwnerResolver {
             client,
             kinds,
             shared,
-            questions,
+            lookups,
             watched: Mutex::new(watched.into_iter().collect()),
             warned: Mutex::default(),
         };
-        (Self(sender), follower)
+        (Self(sender), resolver)
     }
 
     /// Finds the workload of `owner` and passes it to the engine.
-    pub(super) fn follow(&self, namespace: Box<str>, owner: Arc<Owner>) {
+    pub(super) fn resolve(&self, namespace: Box<str>, owner: Arc<Owner>) {
         // An error is ignored, because the receiver is gone only at shutdown.
         let _ = self.0.send((namespace, Subject::Owner(owner)));
     }
@@ -116,23 +116,23 @@ impl Owners {
     }
 }
 
-impl Follower {
+impl OwnerResolver {
     /// Makes the requested lookups until all senders are gone.
     pub(super) async fn run(mut self) {
-        let mut queue: Queue<Question> = Queue::default();
+        let mut queue: Queue<Lookup> = Queue::default();
         let mut under_way = JoinSet::new();
         loop {
             while under_way.len() < AT_A_TIME
-                && let Some((namespace, question)) = queue.next(Instant::now())
+                && let Some((namespace, lookup)) = queue.next(Instant::now())
             {
-                if !self.is_wanted(&namespace, &question.subject) {
+                if !self.is_wanted(&namespace, &lookup.subject) {
                     queue.done(&namespace);
                     continue;
                 }
                 let (client, kinds) = (self.client.clone(), Arc::clone(&self.kinds));
                 under_way.spawn(async move {
-                    let answer = ask(&client, &kinds, &namespace, &question.subject).await;
-                    (namespace, question, answer)
+                    let answer = ask(&client, &kinds, &namespace, &lookup.subject).await;
+                    (namespace, lookup, answer)
                 });
             }
             let due = queue.due().filter(|_| under_way.len() < AT_A_TIME);
@@ -143,14 +143,14 @@ impl Follower {
                 }
             };
             tokio::select! {
-                asked = self.questions.recv() => match asked {
-                    Some((namespace, subject)) => queue.ask(namespace, Question { subject, asked: 0 }),
+                asked = self.lookups.recv() => match asked {
+                    Some((namespace, subject)) => queue.ask(namespace, Lookup { subject, asked: 0 }),
                     None => return,
                 },
                 Some(answered) = under_way.join_next() => match answered {
-                    Ok((namespace, question, answer)) => {
+                    Ok((namespace, lookup, answer)) => {
                         queue.done(&namespace);
-                        self.take(&mut queue, namespace, question, answer);
+                        self.take(&mut queue, namespace, lookup, answer);
                     }
                     Err(error) => {
                         warn!(%error, "the task that looks up an object's owner failed");
@@ -173,39 +173,39 @@ impl Follower {
     /// Passes the result of a lookup to the engine, and schedules the lookup again if its result may change.
     fn take(
         &self,
-        queue: &mut Queue<Question>,
+        queue: &mut Queue<Lookup>,
         namespace: Box<str>,
-        mut question: Question,
-        answer: Result<Climbed, Failure>,
+        mut lookup: Lookup,
+        answer: Result<OwnerChain, Failure>,
     ) {
         let now = Instant::now();
-        question.asked = question.asked.saturating_add(1);
-        let climbed = match answer {
-            Ok(climbed) => climbed,
+        lookup.asked = lookup.asked.saturating_add(1);
+        let chain = match answer {
+            Ok(chain) => chain,
             Err(error) => {
-                if question.asked == 1 {
-                    self.warn(&namespace, &question.subject, &error);
+                if lookup.asked == 1 {
+                    self.warn(&namespace, &lookup.subject, &error);
                 }
-                let wait = RETRY * 2_u32.saturating_pow(question.asked.min(8) - 1);
-                return queue.ask_at(now + wait.min(LONGEST_RETRY), namespace, question);
+                let wait = RETRY * 2_u32.saturating_pow(lookup.asked.min(8) - 1);
+                return queue.ask_at(now + wait.min(LONGEST_RETRY), namespace, lookup);
             }
         };
-        if let Some((key, kind)) = climbed.best() {
+        if let Some((key, kind)) = chain.best() {
             self.watch(key, kind);
         }
-        debug!(%namespace, subject = ?question.subject, followed = ?climbed.followed(), "owner followed");
-        self.shared.with(|engine, at| match &question.subject {
+        debug!(%namespace, subject = ?lookup.subject, followed = ?chain.resolution(), "owner followed");
+        self.shared.with(|engine, at| match &lookup.subject {
             Subject::Owner(owner) => {
-                engine.followed(at, &namespace, owner, climbed.followed());
+                engine.owner_resolved(at, &namespace, owner, chain.resolution());
             }
-            Subject::Target(target) => engine.confirmed(at, target, climbed.followed()),
+            Subject::Target(target) => engine.confirmed(at, target, chain.resolution()),
         });
-        match climbed.end() {
+        match chain.end() {
             // The lookup is not repeated: the last object of the chain has no owner, and an object's owner does not
             // change.
-            None | Some(Dead::NotScalable) => {}
-            Some(Dead::UnknownKind) if question.asked >= TRIES_OF_UNKNOWN_KINDS => {}
-            Some(_) => queue.ask_again(now, AGAIN, namespace, question),
+            None | Some(NoTargetReason::NotScalable) => {}
+            Some(NoTargetReason::UnknownKind) if lookup.asked >= TRIES_OF_UNKNOWN_KINDS => {}
+            Some(_) => queue.ask_again(now, AGAIN, namespace, lookup),
         }
     }
 
@@ -245,7 +245,7 @@ async fn ask(
     kinds: &Kinds,
     namespace: &str,
     subject: &Subject,
-) -> Result<Climbed, Failure> {
+) -> Result<OwnerChain, Failure> {
     match subject {
         Subject::Owner(owner) => climb::from_owner(client, kinds, namespace, owner).await,
         Subject::Target(target) => climb::from_object(client, kinds, target).await,

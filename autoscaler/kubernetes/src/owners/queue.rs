@@ -1,9 +1,9 @@
-//! The order of the lookups (questions) in the API server. Namespaces take turns, so a namespace with thousands of pods
-//! without a workload delays no other namespace.
+//! The order in which owners are looked up in the API server. Namespaces take turns, so a namespace with thousands of
+//! pods without a workload delays no other namespace.
 //!
-//! The code is pure: callers pass the time. Bias: a lookup is made for the first time at once, and repeated slowly.
-//! Failure mode: in a namespace with many owners without a workload, new permissions take effect late; other namespaces
-//! are not affected.
+//! This module reads no clock: callers pass the time. Bias: the first lookup of an owner is made at once; repetitions
+//! are made at long intervals. Failure mode: in a namespace with many owners without a workload, new permissions take
+//! effect late; other namespaces are not affected.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -53,19 +53,19 @@ impl<Q> Default for Queue<Q> {
 }
 
 impl<Q> Queue<Q> {
-    /// Adds a lookup that is due at once. It is made when it is the turn of its namespace.
-    pub(super) fn ask(&mut self, namespace: Box<str>, question: Q) {
-        let questions = self.now.entry(namespace.clone()).or_default();
-        if questions.is_empty() {
+    /// Adds a lookup that is due at once. Namespaces take turns, so the lookup is made when its namespace is next.
+    pub(super) fn ask(&mut self, namespace: Box<str>, lookup: Q) {
+        let lookups = self.now.entry(namespace.clone()).or_default();
+        if lookups.is_empty() {
             self.turn.push_back(namespace);
         }
-        questions.push_back(question);
+        lookups.push_back(lookup);
     }
 
     /// Schedules a lookup for the time `at`.
-    pub(super) fn ask_at(&mut self, at: Instant, namespace: Box<str>, question: Q) {
+    pub(super) fn ask_at(&mut self, at: Instant, namespace: Box<str>, lookup: Q) {
         self.number += 1;
-        self.later.insert((at, self.number), (namespace, question));
+        self.later.insert((at, self.number), (namespace, lookup));
     }
 
     /// Schedules a repeated lookup after `wait`, or later if the limits of the namespace or the cluster require it.
@@ -74,7 +74,7 @@ impl<Q> Queue<Q> {
         now: Instant,
         wait: Duration,
         namespace: Box<str>,
-        question: Q,
+        lookup: Q,
     ) {
         let mut at = now + wait;
         if let Some(last) = self.last.get(&namespace) {
@@ -86,7 +86,7 @@ impl<Q> Queue<Q> {
         self.last.retain(|_, last| *last > now);
         self.last.insert(namespace.clone(), at);
         self.last_of_all = Some(self.last_of_all.map_or(at, |last| last.min(at).max(now)));
-        self.ask_at(at, namespace, question);
+        self.ask_at(at, namespace, lookup);
     }
 
     /// Returns the next lookup that is due. The lookup counts as under way until [`Self::done`].
@@ -94,8 +94,8 @@ impl<Q> Queue<Q> {
         while let Some(first) = self.later.first_entry()
             && first.key().0 <= now
         {
-            let (namespace, question) = first.remove();
-            self.ask(namespace, question);
+            let (namespace, lookup) = first.remove();
+            self.ask(namespace, lookup);
         }
         for _ in 0..self.turn.len() {
             let namespace = self.turn.pop_front()?;
@@ -104,15 +104,15 @@ impl<Q> Queue<Q> {
                 self.turn.push_back(namespace);
                 continue;
             }
-            let questions = self.now.get_mut(&namespace)?;
-            let question = questions.pop_front()?;
+            let lookups = self.now.get_mut(&namespace)?;
+            let lookup = lookups.pop_front()?;
             *busy += 1;
-            if questions.is_empty() {
+            if lookups.is_empty() {
                 self.now.remove(&namespace);
             } else {
                 self.turn.push_back(namespace.clone());
             }
-            return Some((namespace, question));
+            return Some((namespace, lookup));
         }
         None
     }
@@ -139,8 +139,8 @@ mod tests {
 
     fn names(queue: &mut Queue<u32>, now: Instant) -> Vec<(String, u32)> {
         let mut all = Vec::new();
-        while let Some((namespace, question)) = queue.next(now) {
-            all.push((namespace.to_string(), question));
+        while let Some((namespace, lookup)) = queue.next(now) {
+            all.push((namespace.to_string(), lookup));
         }
         all
     }
@@ -148,8 +148,8 @@ mod tests {
     #[test]
     fn t8_a_namespace_with_thousands_of_questions_delays_nobody() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        for question in 0..2_000 {
-            queue.ask("odd".into(), question);
+        for lookup in 0..2_000 {
+            queue.ask("odd".into(), lookup);
         }
         queue.ask("shop".into(), 1);
         let first = names(&mut queue, now);
@@ -163,8 +163,8 @@ mod tests {
     fn t8_repeated_questions_are_few_however_many_there_are() {
         let (mut queue, start) = (Queue::default(), Instant::now());
         let wait = Duration::from_secs(45);
-        for question in 0..2_000 {
-            queue.ask_again(start, wait, "odd".into(), question);
+        for lookup in 0..2_000 {
+            queue.ask_again(start, wait, "odd".into(), lookup);
         }
         queue.ask_again(start, wait, "shop".into(), 1);
         let mut asked = 0;

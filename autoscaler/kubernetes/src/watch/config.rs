@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt as _, runtime::watcher};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{Change, follow, heard::RestsOnIt};
+use super::{Change, age::Dependents, follow};
 use crate::{events::Events, shared::Shared, sync::Part};
 
 /// Keeps the engine's settings equal to the ConfigMap; an absent ConfigMap counts as an empty one.
@@ -30,7 +30,7 @@ pub(crate) async fn run(
     let (bad, what_is_bad) = watch::channel(None);
     let tell = tell_of_bad(what_is_bad, leading, events);
     let mut there = false;
-    let watch = shared.watches.add("configmaps", RestsOnIt::Nothing);
+    let watch = shared.watches.add("configmaps", Dependents::None);
     let read = follow(api, only, &watch, |change| match change {
         Change::Seen(map) => {
             there = true;

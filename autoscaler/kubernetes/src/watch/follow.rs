@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{self, Instant};
 use tracing::{info, warn};
 
-use super::{Change, Id, heard::Watch, pace::Pace};
+use super::{Change, Id, age::Watch, pace::Pace};
 
 /// Number of objects in one page of a list. A page of pods has some 2.5 MB of JSON: a thousand pods have some 5 MB.
 const PAGE: u32 = 500;
@@ -31,7 +31,7 @@ const PAGE: u32 = 500;
 /// the end (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>). The life is half of the
 /// age at which facts are stale.
 pub(super) const LIFE: Duration = Duration::from_secs(15);
-/// A watch is dead if it has had no event for its life plus this time.
+/// A watch is dead if it has received nothing for `LIFE` plus this time.
 const LATE: Duration = Duration::from_secs(5);
 /// If the server ends a watch sooner than after this time, the watch starts again only after a wait.
 const ENDED_EARLY: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub(crate) async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     watch: &Watch,
-    tell: impl FnMut(Change<K>),
+    on_change: impl FnMut(Change<K>),
 ) where
     K: Resource + Clone + Debug + Send + DeserializeOwned + 'static,
 {
@@ -62,14 +62,14 @@ pub(crate) async fn follow<K>(
         api,
         config,
         watch,
-        known: Known::default(),
-        tell,
+        known: KnownObjects::default(),
+        on_change,
         version: None,
         trouble: None,
     };
     let mut pace = Pace::default();
     loop {
-        watch.round();
+        watch.record_progress();
         let began = Instant::now();
         match follower.go_on().await {
             Ok(()) if began.elapsed() >= ENDED_EARLY => {}
@@ -93,8 +93,8 @@ struct Follower<'a, K, F> {
     api: Api<K>,
     config: watcher::Config,
     watch: &'a Watch,
-    known: Known,
-    tell: F,
+    known: KnownObjects,
+    on_change: F,
     /// The version that the next watch starts from; `None`: all objects must be listed first.
     version: Option<String>,
     /// Time of the first failure; `None` while the watch works.
@@ -126,7 +126,7 @@ where
         };
         loop {
             let list = self.api.list(&parameters).await?;
-            self.heard();
+            self.record_message();
             for object in list.items {
                 self.seen(object);
             }
@@ -134,9 +134,9 @@ where
             parameters.continue_token = metadata.continue_.filter(|token| !token.is_empty());
             if parameters.continue_token.is_none() {
                 for id in self.known.list_ends() {
-                    (self.tell)(Change::Gone(id));
+                    (self.on_change)(Change::Gone(id));
                 }
-                (self.tell)(Change::Listed);
+                (self.on_change)(Change::Listed);
                 let version = metadata.resource_version;
                 return version
                     .filter(|version| !version.is_empty())
@@ -157,7 +157,7 @@ where
             Err(Error::Api(status)) if status.code == 410 => return Err(Broken::TooOld),
             events => events?,
         };
-        self.heard();
+        self.record_message();
         pin_mut!(events);
         loop {
             let Ok(event) = time::timeout(LIFE + LATE, events.next()).await else {
@@ -166,15 +166,16 @@ where
             // The watch ended or was aborted. The next request shows whether the server can be reached.
             let Some(event) = event else { return Ok(()) };
             let event = match event {
-                // The event is skipped, because another request would return the same event.
+                // The unreadable event is skipped. A new watch would not help, because it would return the same event
+                // again.
                 Err(error) if is_unreadable(&error) => {
                     warn!(kind = %self.watch.kind(), ?error, "an object cannot be read and is ignored");
-                    self.heard();
+                    self.record_message();
                     continue;
                 }
                 event => event?,
             };
-            self.heard();
+            self.record_message();
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     self.version = Some(version_of(&object)?);
@@ -184,7 +185,7 @@ where
                     self.version = Some(version_of(&object)?);
                     let id = id(&object);
                     self.known.gone(&id);
-                    (self.tell)(Change::Gone(id));
+                    (self.on_change)(Change::Gone(id));
                 }
                 WatchEvent::Bookmark(bookmark) => {
                     self.version = Some(bookmark.metadata.resource_version);
@@ -197,13 +198,13 @@ where
 
     fn seen(&mut self, object: K) {
         if let Some(predecessor) = self.known.seen(&id(&object)) {
-            (self.tell)(Change::Gone(predecessor));
+            (self.on_change)(Change::Gone(predecessor));
         }
-        (self.tell)(Change::Seen(object));
+        (self.on_change)(Change::Seen(object));
     }
 
-    fn heard(&mut self) {
-        self.watch.heard();
+    fn record_message(&mut self) {
+        self.watch.record_message();
         if let Some(since) = self.trouble.take() {
             info!(kind = %self.watch.kind(), after = ?since.elapsed(), "watching again");
         }
@@ -219,8 +220,9 @@ where
     }
 }
 
-/// Returns whether a line of a watch is not an event of the expected type. kube then tries to read the line as a
-/// `Status`. All fields of a `Status` may be absent, so most objects are read as a `Status` without a code.
+/// Returns whether the error means that a line of a watch is not an event of the expected type. kube tries to read such
+/// a line as a `Status`. All fields of a `Status` may be absent, so this usually succeeds, and the error is a `Status`
+/// without a code.
 fn is_unreadable(error: &Error) -> bool {
     match error {
         Error::SerdeError(_) => true,
@@ -246,9 +248,9 @@ fn id<K: Resource>(object: &K) -> Id {
 
 /// The known objects by `namespace/name`: (uid, whether the current list contains the object).
 #[derive(Debug, Default)]
-struct Known(HashMap<Box<str>, (Box<str>, bool)>);
+struct KnownObjects(HashMap<Box<str>, (Box<str>, bool)>);
 
-impl Known {
+impl KnownObjects {
     fn seen(&mut self, id: &Id) -> Option<Id> {
         let before = self.0.insert(id.key(), (id.uid.as_str().into(), true));
         let (uid, _) = before.filter(|(uid, _)| **uid != *id.uid)?;

@@ -1,15 +1,15 @@
 //! Watches of the API server. They run as long as the program.
 //!
 //! Each watch continues through outages: the last known facts remain in use until the API server reports a change.
-//! [`heard`] records the age of the facts. With stale facts, nothing is scaled down.
+//! [`age`] records the age of the facts. With stale facts, nothing is scaled down.
 
+pub(super) mod age;
 pub(super) mod config;
+pub(super) mod conflicts;
 mod follow;
-pub(super) mod heard;
 mod lenient;
 mod pace;
 pub(super) mod pods;
-pub(super) mod rivals;
 mod scaled;
 pub(super) mod services;
 pub(super) mod targets;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// First wait before the next attempt.
+/// Wait before the next attempt after a first failure. Each further wait is twice as long.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 /// Longest wait before the next attempt. The limit is low, because decisions depend on the last known facts during a
 /// wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// If no wait was needed for this time, the next wait is the shortest one again.
+/// If no wait was needed for this time, the next wait is `SHORTEST_WAIT` again.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 
 /// Computes the waits between attempts. Each wait is twice as long as the last, up to `LONGEST_WAIT`, until the watch

@@ -7,7 +7,7 @@ use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectM
 use kube::{Api, Client, Resource, ResourceExt as _, runtime::watcher};
 use serde::Deserialize;
 
-use super::{Change, created, follow, heard::RestsOnIt};
+use super::{Change, age::Dependents, created, follow};
 use crate::{shared::Shared, sync::Part, writer::DELETION_COST};
 
 /// The fields of a pod that are parsed. These fields are freed before the next pod of a list is parsed. Otherwise, kept
@@ -41,12 +41,12 @@ struct Condition {
     status: String,
 }
 
-/// The part of a pod that is kept until its list has been processed.
+/// The parts of a pod that are kept in memory until the list with the pod has been processed.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = Pod)]
 #[serde(from = "Read")]
 struct SlimPod {
-    /// The name, the namespace, the uid and the version.
+    /// The pod's name, namespace, uid and resource version.
     metadata: ObjectMeta,
     /// Whether the pod has ended for good (`Succeeded` or `Failed`).
     is_over: bool,
@@ -73,7 +73,7 @@ impl From<Read> for SlimPod {
 /// Passes all pods to the engine.
 pub(crate) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<SlimPod> = Api::all(client);
-    let watch = shared.watches.add("pods", RestsOnIt::Everything);
+    let watch = shared.watches.add("pods", Dependents::All);
     follow(
         api,
         watcher::Config::default(),

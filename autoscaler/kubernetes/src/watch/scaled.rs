@@ -54,11 +54,11 @@ struct Objects {
 
 #[derive(Debug)]
 struct Object {
-    /// The facts that the watch last reported, without the replicas.
+    /// The state of the object that the watch last reported, without its replicas.
     facts: TargetFacts,
     generation: Option<i64>,
     /// The last scale that was read.
-    answer: Option<Answer>,
+    answer: Option<ObservedScale>,
     /// Time of the next read of the object's scale; `None` if no read is scheduled.
     due: Option<Instant>,
     /// Whether the object's scale is being read.
@@ -71,14 +71,14 @@ struct Object {
 
 /// A scale that was read, and the generation of the object at the beginning of the read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
+struct ObservedScale {
     generation: Option<i64>,
     replicas: u32,
     labels: BTreeMap<String, String>,
 }
 
 /// An object whose scale is to be read.
-struct Question {
+struct ScaleRead {
     key: TargetKey,
     uid: Box<str>,
     generation: Option<i64>,
@@ -106,7 +106,7 @@ impl Scales {
             // An object of an aggregated API server may have no generation. Every change of such an object may concern
             // the replicas.
             Some(answer) if answer.generation == generation && generation.is_some() => {
-                tell(shared, &object.facts, answer);
+                pass_to_engine(shared, &object.facts, answer);
             }
             _ => {
                 objects.ask(&key, Instant::now());
@@ -131,14 +131,14 @@ impl Scales {
         let mut asked = FuturesUnordered::new();
         loop {
             while asked.len() < AT_A_TIME
-                && let Some(question) = self.next()
+                && let Some(read) = self.next()
             {
-                let key = &question.key;
+                let key = &read.key;
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(client.clone(), &key.namespace, kind);
                 asked.push(async move {
-                    let answer = api.get_scale(&question.key.name).await;
-                    (question, answer)
+                    let answer = api.get_scale(&read.key.name).await;
+                    (read, answer)
                 });
             }
             let due = self.lock().due.first().map(|(due, _)| *due);
@@ -149,14 +149,14 @@ impl Scales {
                 }
             };
             tokio::select! {
-                Some((question, answer)) = asked.next() => self.take(shared, &question, answer),
+                Some((read, answer)) = asked.next() => self.take(shared, &read, answer),
                 () = self.changed.notified() => {}
                 () = later, if asked.len() < AT_A_TIME => {}
             }
         }
     }
 
-    fn next(&self) -> Option<Question> {
+    fn next(&self) -> Option<ScaleRead> {
         let mut objects = self.lock();
         let (due, key) = objects.due.first().cloned()?;
         if due > Instant::now() {
@@ -165,24 +165,24 @@ impl Scales {
         objects.due.pop_first();
         let object = objects.by_key.get_mut(&key)?;
         (object.due, object.asking, object.again) = (None, true, false);
-        Some(Question {
+        Some(ScaleRead {
             key,
             uid: object.facts.uid.clone(),
             generation: object.generation,
         })
     }
 
-    fn take(&self, shared: &Shared, question: &Question, answer: Result<Scale, Error>) {
+    fn take(&self, shared: &Shared, read: &ScaleRead, answer: Result<Scale, Error>) {
         let mut objects = self.lock();
-        let Some(object) = objects.by_key.get_mut(&question.key) else {
+        let Some(object) = objects.by_key.get_mut(&read.key) else {
             return;
         };
         object.asking = false;
-        let same = object.facts.uid == question.uid;
+        let same = object.facts.uid == read.uid;
         match answer {
             Ok(scale) if same => {
-                let answer = Answer {
-                    generation: question.generation,
+                let answer = ObservedScale {
+                    generation: read.generation,
                     replicas: replicas(&scale),
                     labels: labels(&scale),
                 };
@@ -190,13 +190,13 @@ impl Scales {
                 if let Some(version) = scale.metadata.resource_version {
                     object.facts.resource_version = version.into();
                 }
-                tell(shared, &object.facts, &answer);
+                pass_to_engine(shared, &object.facts, &answer);
                 object.answer = Some(answer);
                 if object.again {
-                    objects.ask(&question.key, Instant::now());
+                    objects.ask(&read.key, Instant::now());
                 }
             }
-            Ok(_) => objects.ask(&question.key, Instant::now()),
+            Ok(_) => objects.ask(&read.key, Instant::now()),
             Err(error) => {
                 let lasting =
                     matches!(&error, Error::Api(status) if status.code < 500 && status.code != 429);
@@ -204,7 +204,7 @@ impl Scales {
                     complain(shared, &object.facts, &error);
                 }
                 let wait = if lasting { ASK_AGAIN_SLOWLY } else { ASK_AGAIN };
-                objects.ask(&question.key, Instant::now() + wait);
+                objects.ask(&read.key, Instant::now() + wait);
             }
         }
     }
@@ -235,7 +235,7 @@ impl Objects {
     }
 }
 
-fn tell(shared: &Shared, facts: &TargetFacts, answer: &Answer) {
+fn pass_to_engine(shared: &Shared, facts: &TargetFacts, answer: &ObservedScale) {
     let mut facts = facts.clone();
     facts.replicas = answer.replicas;
     if facts.labels.is_empty() {
@@ -243,7 +243,7 @@ fn tell(shared: &Shared, facts: &TargetFacts, answer: &Answer) {
     }
     shared.with(|engine, now| engine.target_seen(now, facts));
     // The decision loop wakes up, because a decision for a new workload is due at once.
-    shared.sooner.notify_one();
+    shared.decision_wake_up.notify_one();
 }
 
 fn complain(shared: &Shared, facts: &TargetFacts, error: &Error) {

@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, ResourceExt as _, runtime::watcher};
 use tracing::warn;
 
-use super::{Change, Id, follow, heard::RestsOnIt};
+use super::{Change, Id, age::Dependents, follow};
 use crate::{allotments, shared::Shared, slices, sync::Part};
 
 /// Longest selector of a Service, in labels. A pod template of more than 64 labels matches no Service here (see
@@ -26,7 +26,7 @@ const MOST_SELECTED: usize = 64;
 /// Passes all Services to the engine.
 pub(crate) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<Service> = Api::all(client);
-    let watch = shared.watches.add("services", RestsOnIt::Everything);
+    let watch = shared.watches.add("services", Dependents::All);
     follow(
         api,
         watcher::Config::default(),
@@ -45,7 +45,7 @@ pub(crate) async fn run(client: Client, shared: Arc<Shared>, listed: Part) {
 /// Passes all EndpointSlices to the engine: the slices of Ebb, and the slices that route to pods.
 pub(crate) async fn slices(client: Client, shared: Arc<Shared>, listed: Part) {
     let api: Api<EndpointSlice> = Api::all(client);
-    let watch = shared.watches.add("endpointslices", RestsOnIt::Everything);
+    let watch = shared.watches.add("endpointslices", Dependents::All);
     follow(
         api,
         watcher::Config::default(),
@@ -93,9 +93,7 @@ fn slice_seen(shared: &Shared, slice: &EndpointSlice) {
 pub(crate) async fn records(client: Client, namespace: String, shared: Arc<Shared>, listed: Part) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let only = watcher::Config::default().labels(&allotments::selector());
-    let watch = shared
-        .watches
-        .add("the record of ports", RestsOnIt::Everything);
+    let watch = shared.watches.add("the record of ports", Dependents::All);
     follow(api, only, &watch, |change| match change {
         Change::Seen(map) => {
             let Some(record) = allotments::read(&map) else {

@@ -21,8 +21,9 @@ use serde::{
 use serde_json::Value;
 
 use super::{
-    Change, created, follow,
-    heard::RestsOnIt,
+    Change,
+    age::Dependents,
+    created, follow,
     lenient::{Fields, Lenient},
     scaled::Scales,
 };
@@ -126,8 +127,8 @@ pub(crate) async fn run(
     listed: Option<Part>,
 ) {
     let rests = match listed {
-        Some(_) => RestsOnIt::Everything,
-        None => RestsOnIt::Kind {
+        Some(_) => Dependents::All,
+        None => Dependents::Kind {
             group: kind.group.as_str().into(),
             kind: kind.kind.as_str().into(),
         },
@@ -158,7 +159,7 @@ pub(crate) async fn run(
                     None => {
                         shared.with(|engine, now| engine.target_seen(now, facts));
                         // The decision loop wakes up, because a decision for a new workload is due at once.
-                        shared.sooner.notify_one();
+                        shared.decision_wake_up.notify_one();
                     }
                 }
             }

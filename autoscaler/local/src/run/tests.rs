@@ -168,12 +168,12 @@ impl ScaleTarget for Fake {
 impl Observer for Fake {
     fn second(&mut self, _concurrency: f64) {}
 
-    fn decided(&mut self, _decided: &Decided<'_>) {
+    fn decided(&mut self, _decided: &ObservedDecision<'_>) {
         self.with(|world| world.decisions += 1);
     }
 }
 
-/// Runs the loop and `story` concurrently, with a target of 10 requests per replica.
+/// Runs the autoscaling of a run and the test's `story` concurrently, with a target of 10 requests per replica.
 async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> Fake {
     let config =
         Config::from_map([("allow-zero-initial-scale", "true"), ("initial-scale", "0")]).unwrap();
@@ -211,8 +211,8 @@ async fn play(annotations: &[(&str, &str)], story: impl AsyncFnOnce(&Fake)) -> F
     fake
 }
 
-/// Lets this number of seconds pass. A test must not change the load at the instant of a regular reading (every 50 ms),
-/// because only one of two readings at the same instant counts.
+/// Lets this number of seconds pass. The load must not change at the instant of a regular reading (every 50 ms): of two
+/// readings at the same instant, only one counts.
 async fn seconds(seconds: f64) {
     time::sleep(Duration::from_secs_f64(seconds)).await;
 }

@@ -71,7 +71,8 @@ impl Group {
         // below only reads from the file.
         let mut events = unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }?;
         loop {
-            // Reading also arms the next notification, so a change between read and wait is not lost.
+            // Reading the file also arms the notification of the next change, so a change between the read and the wait
+            // is not lost.
             match populated(events.get_mut()).ignore_gone()? {
                 Some(true) => events.ready(Interest::PRIORITY).await?.clear_ready(),
                 Some(false) | None => return Ok(()),

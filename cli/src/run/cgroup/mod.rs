@@ -74,7 +74,8 @@ impl Tree {
         let parent = mount.join(PARENT);
         for attempt in 0..ATTEMPTS {
             let path = parent.join(format!("{RUN_PREFIX}{}", unique_name(attempt)));
-            // `None`: a run that has just ended removed the shared parent directory between the two `mkdir` calls.
+            // `None`: another run that ended removed the shared parent directory after this run had created the parent
+            // directory and before it created its own directory below it.
             let made = fs::create_dir_all(&path)
                 .ignore_gone()
                 .map_err(TreeError::io("create it", &path))?;

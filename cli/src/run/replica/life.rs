@@ -38,13 +38,13 @@ use crate::run::{
 /// Number of attempts to start a replica, each with a new port. An attempt is repeated if another program takes the
 /// port before the replica listens on it.
 const PORT_ATTEMPTS: u32 = 3;
-/// Time limit for reading the last output of a replica whose processes have ended. Later, only a process that left the
-/// cgroup can still hold the output pipes open.
+/// Time limit for reading the last output of a replica whose processes have ended. If the output pipes are still open
+/// after this time, a process that left the cgroup holds them open.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
 /// The parts that all replicas of a run share.
 #[derive(Debug)]
-pub(crate) struct Frame {
+pub(crate) struct RunContext {
     pub(crate) tree: Tree,
     pub(crate) spawner: Spawner,
     pub(crate) command: CommandLine,
@@ -70,7 +70,7 @@ pub(crate) enum Order {
 
 /// A message of a replica to the supervisor.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum ReplicaMessage {
     /// The process of the replica runs.
     Started {
         /// The process id; `None` if the process has ended already.
@@ -90,31 +90,32 @@ pub(crate) enum News {
 
 /// A running replica and its channels to and from the supervisor.
 struct Replica<'a> {
-    frame: &'a Frame,
+    context: &'a RunContext,
     number: u64,
     group: &'a Group,
     order: watch::Receiver<Order>,
-    news: mpsc::UnboundedSender<(u64, News)>,
+    messages: mpsc::UnboundedSender<(u64, ReplicaMessage)>,
 }
 
-/// Runs a replica until the supervisor orders it to end, or its process ends. The last message is [`News::Ended`].
+/// Runs a replica until the supervisor orders it to end, or its process ends. The last message is
+/// [`ReplicaMessage::Ended`].
 pub(crate) async fn live(
-    frame: Arc<Frame>,
+    context: Arc<RunContext>,
     number: u64,
     order: watch::Receiver<Order>,
-    news: mpsc::UnboundedSender<(u64, News)>,
+    messages: mpsc::UnboundedSender<(u64, ReplicaMessage)>,
 ) {
-    let end = match frame.tree.add_replica(number) {
+    let end = match context.tree.add_replica(number) {
         Ok(group) => {
             let replica = Replica {
-                frame: &frame,
+                context: &context,
                 number,
                 group: &group,
                 order,
-                news: news.clone(),
+                messages: messages.clone(),
             };
             let end = replica.run().await;
-            frame.pool.remove(number);
+            context.pool.remove(number);
             let removed = group.kill_and_remove().await;
             if let Err(error) = removed {
                 warn!(replica = number, %error, "cannot remove the cgroup of a replica");
@@ -124,7 +125,7 @@ pub(crate) async fn live(
         Err(error) => Err(error.into()),
     };
     // An error is ignored: it means that the supervisor has ended, and the run is over.
-    let _ = news.send((number, News::Ended(end)));
+    let _ = messages.send((number, ReplicaMessage::Ended(end)));
 }
 
 impl Replica<'_> {
@@ -147,7 +148,7 @@ impl Replica<'_> {
     }
 
     fn take_port(&self) -> Result<u16, Failure> {
-        let ports = self.frame.ports.lock();
+        let ports = self.context.ports.lock();
         Ok(ports
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()?)
@@ -155,14 +156,17 @@ impl Replica<'_> {
 
     async fn serve(&mut self, port: u16) -> Result<(), Failure> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let _metered = self.frame.meter.add(self.number, self.group.path(), port)?;
+        let _metered = self
+            .context
+            .meter
+            .add(self.number, self.group.path(), port)?;
         let spawned = Instant::now();
         let mut child = self.spawn(port).await?;
-        self.tell(News::Started { pid: child.id() });
+        self.send(ReplicaMessage::Started { pid: child.id() });
         let lines = self.forward(&mut child);
         let end = match self.get_ready(&mut child, address).await {
             Ok(true) => {
-                self.enter_door(address, spawned);
+                self.add_to_pool(address, spawned);
                 self.stay(&mut child).await
             }
             Ok(false) => Ok(()),
@@ -178,9 +182,9 @@ impl Replica<'_> {
     async fn spawn(&self, port: u16) -> Result<Child, Failure> {
         let entrance = self.group.entrance()?;
         let spawned = self
-            .frame
+            .context
             .spawner
-            .spawn(&self.frame.command, port, entrance);
+            .spawn(&self.context.command, port, entrance);
         spawned.await.map_err(|source| Failure::Spawn {
             program: self.program(),
             source,
@@ -189,9 +193,9 @@ impl Replica<'_> {
 
     /// Returns whether the replica became ready before the supervisor ordered it to end.
     async fn get_ready(&mut self, child: &mut Child, address: SocketAddr) -> Result<bool, Failure> {
-        let limit = self.frame.start_timeout;
+        let limit = self.context.start_timeout;
         tokio::select! {
-            ready = self.frame.readiness.wait(address, limit) => match ready {
+            ready = self.context.readiness.wait(address, limit) => match ready {
                 Ok(()) => Ok(true),
                 Err(seen) => Err(Failure::NeverReady { program: self.program(), address, limit, seen }),
             },
@@ -200,31 +204,31 @@ impl Replica<'_> {
         }
     }
 
-    fn enter_door(&self, address: SocketAddr, spawned: Instant) {
+    fn add_to_pool(&self, address: SocketAddr, spawned: Instant) {
         let start = spawned.elapsed();
-        let oldest = self.frame.pool.held().oldest;
-        self.frame.pool.add(self.number, address);
+        let oldest = self.context.pool.queued().oldest;
+        self.context.pool.add(self.number, address);
         let waited = oldest.map(|since| since.elapsed());
-        self.tell(News::Ready { start, waited });
+        self.send(ReplicaMessage::Ready { start, waited });
     }
 
     /// Waits until the supervisor orders the replica to end and its requests are answered, or the time limit is over.
     async fn stay(&mut self, child: &mut Child) -> Result<(), Failure> {
         let ended = |status: ExitStatus| Failure::EndedServing {
-            program: self.frame.command.program().to_owned(),
+            program: self.context.command.program().to_owned(),
             status,
         };
         tokio::select! {
             status = child.wait() => return Err(ended(status?)),
             () = leave(&mut self.order) => {}
         }
-        self.frame.pool.remove(self.number);
+        self.context.pool.remove(self.number);
         let mut order = self.order.clone();
         tokio::select! {
             status = child.wait() => return Err(ended(status?)),
-            () = self.frame.pool.drained(self.number) => {}
+            () = self.context.pool.drained(self.number) => {}
             () = drain_limit(&mut order) => {
-                let cut = self.frame.pool.in_flight(self.number);
+                let cut = self.context.pool.in_flight(self.number);
                 warn!(replica = self.number, requests = cut, "drain limit is over; requests in flight are aborted");
             }
         }
@@ -240,9 +244,10 @@ impl Replica<'_> {
         // ESRCH: the process has just ended by itself.
         let _ = signal::killpg(Pid::from_raw(pid), Signal::SIGTERM);
         let mut order = self.order.clone();
-        let grace = self.frame.stop_grace;
+        let grace = self.context.stop_grace;
         let gone = async {
-            // Errors of these two waits are ignored: later the cgroup is removed, which kills the remaining processes.
+            // If waiting for the process or for the empty cgroup fails, the error is ignored: the later removal of the
+            // cgroup kills the remaining processes.
             let _ = child.wait().await;
             let _ = self.group.emptied().await;
         };
@@ -261,7 +266,7 @@ impl Replica<'_> {
                 lines.spawn(output::forward(
                     output,
                     self.number,
-                    self.frame.console.clone(),
+                    self.context.console.clone(),
                 ));
             }
         };
@@ -271,12 +276,12 @@ impl Replica<'_> {
     }
 
     fn program(&self) -> String {
-        self.frame.command.program().to_owned()
+        self.context.command.program().to_owned()
     }
 
-    fn tell(&self, news: News) {
+    fn send(&self, message: ReplicaMessage) {
         // An error is ignored: it means that the supervisor has ended, and [`leave`] then resolves.
-        let _ = self.news.send((self.number, news));
+        let _ = self.messages.send((self.number, message));
     }
 }
 

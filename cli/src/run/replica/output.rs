@@ -7,7 +7,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use super::super::report::console::Console;
 
-/// Longest line in bytes before it is cut: longer than usual log lines, and little memory per replica.
+/// Maximum length of an output line, in bytes; a longer line is cut. The value is larger than usual log lines, and
+/// costs little memory per replica.
 const LONGEST_LINE: usize = 16 * 1024;
 
 /// Forwards `output` to the console until the replica closes the pipe.

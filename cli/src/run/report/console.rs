@@ -82,7 +82,7 @@ impl Console {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock may be used: after a panic, a block may be painted twice at worst.
+        // A poisoned lock may be used: at worst, the live view is on the terminal twice after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -68,7 +68,7 @@ impl Reporter {
     }
 
     /// Writes an event.
-    pub(crate) fn tell(&self, event: &Event) {
+    pub(crate) fn report(&self, event: &Event) {
         match &self.shared.form {
             Form::Text => self.line(&event.to_string()),
             // Serialisation does not fail: an event is plain data with string keys.

@@ -12,7 +12,7 @@ const HISTORY: usize = 60;
 /// The characters of the chart, from zero to the highest value.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The state of the view.
+/// The data of the live view, updated by each event.
 #[derive(Debug)]
 pub(super) struct View {
     title: String,

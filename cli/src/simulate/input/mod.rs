@@ -107,11 +107,11 @@ pub(super) enum Fault {
     /// A value is invalid.
     #[error("{column}: invalid value {value:?}: must be {allowed}")]
     Value {
-        /// The column of the value.
+        /// The name of the column that contains the value.
         column: &'static str,
         /// The value as written.
         value: String,
-        /// The valid values of the column.
+        /// The values that are valid in this column, as text for the message.
         allowed: &'static str,
     },
     /// The row has more or fewer fields than the header.
@@ -145,7 +145,7 @@ pub(super) enum Fault {
         t: f64,
         /// The time of the previous row.
         before: f64,
-        /// A hint on how to accept the gap, or on the longest gap that can be filled.
+        /// A hint for the user: the option that fills the gap, or the longest gap that this option fills.
         remedy: &'static str,
     },
     /// The row is not text, or not JSON.
@@ -156,7 +156,7 @@ pub(super) enum Fault {
 /// The latest valid time, in seconds. As Unix time, it is the year 5138; a later time is probably in milliseconds.
 const LATEST: f64 = 1e11;
 
-/// The valid times, as text for error messages.
+/// The range of valid values of a time, as text for error messages.
 const TIMES: &str = "a number of seconds from 0 to 1e11";
 
 /// Parses a time in seconds.

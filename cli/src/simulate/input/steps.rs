@@ -22,21 +22,21 @@ const UNKNOWN: &str = "-";
 /// One row: the input for one decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::simulate) struct Step {
-    /// Time of the decision, in seconds since any origin.
+    /// Time of the decision, in seconds; the origin is arbitrary.
     pub(in crate::simulate) t: f64,
     /// Ready pods, if known.
     pub(in crate::simulate) ready: Option<u32>,
-    /// The averages, if there is data.
+    /// The averages over the stable and the panic window; `None` if there is no data.
     pub(in crate::simulate) averages: Option<Averages>,
-    /// Whether traffic is routed to the workload; `None` if the row does not say.
+    /// Whether traffic is routed to the workload; `None` if the row does not contain it.
     pub(in crate::simulate) reachable: Option<bool>,
-    /// Requested replicas; `None` if the row does not say.
+    /// Requested replicas; `None` if the row does not contain it.
     pub(in crate::simulate) replicas: Option<u32>,
-    /// How long the activator has been in the request path. The outer `None` means that the row does not say; the inner
-    /// `None` means that the activator is not in the request path.
+    /// How long the activator has been in the request path. The outer `None` means that the row does not contain it;
+    /// the inner `None` means that the activator is not in the request path.
     pub(in crate::simulate) proxied_for: Option<Option<Duration>>,
-    /// Whether the activator answers at the workload's address. The outer `None` means that the row does not say; the
-    /// inner `None` means that the activator was not probed.
+    /// Whether the activator answers a probe of the workload's address. The outer `None` means that the row does not
+    /// contain it; the inner `None` means that the activator was not probed.
     pub(in crate::simulate) activator_answers: Option<Option<bool>>,
 }
 

@@ -7,7 +7,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::{Fault, InputError, Source};
 
-/// The columns of a kind of file.
+/// The columns of one kind of input file, for example of traces.
 pub(super) struct Columns {
     /// Required columns.
     pub(super) required: &'static [&'static str],

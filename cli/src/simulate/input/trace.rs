@@ -27,13 +27,13 @@ const LONGEST_GAP: f64 = 3600.0;
 /// The traffic in the second that ends at `t`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::simulate) struct Second {
-    /// The end of the second, in seconds since any origin.
+    /// The end of the second, in seconds; the origin is arbitrary.
     pub(in crate::simulate) t: f64,
     /// Mean number of requests in flight during the second.
     pub(in crate::simulate) concurrency: f64,
     /// Requests started per second; `None` if the trace does not contain them.
     pub(in crate::simulate) rps: Option<f64>,
-    /// Whether traffic is routed to the workload; `None` if the trace does not say.
+    /// Whether traffic is routed to the workload; `None` if the trace does not contain it.
     pub(in crate::simulate) reachable: Option<bool>,
 }
 

@@ -18,8 +18,9 @@ use crate::simulate::{input::Trace, line::Line, replay::Replay};
 pub(super) const HEIGHT: u32 = 480;
 /// Height of the panel of the pods in pixels.
 const PODS: u32 = 200;
-/// Space for the labels of the axes, and (next constant) the margin beside the panels, in pixels.
+/// Space for the labels of an axis, in pixels.
 const LABELS: u32 = 62;
+/// Width of the margin to the left and to the right of a panel, in pixels.
 const MARGIN: u32 = 24;
 /// Width of a panel in pixels. One column is one pixel wide.
 const COLUMNS: u32 = WIDTH - LABELS - 2 * MARGIN;

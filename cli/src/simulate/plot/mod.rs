@@ -23,7 +23,7 @@ const WIDTH: u32 = 1200;
 /// Height of the legend in pixels.
 const LEGEND: u32 = 40;
 
-/// The reason why no picture was written.
+/// The reason why the picture of the replays was not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlotError {
     /// Drawing failed.

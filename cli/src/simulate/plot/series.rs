@@ -1,7 +1,7 @@
-//! Computes the points of lines: the corners of step functions, and a reduction to the points that are visible.
+//! Computes the points of a chart's lines: the corners of step functions, without the points that are not visible.
 //!
-//! The reduction is needed because a day has 86 400 seconds, and a panel has about a thousand columns. Bias: a peak or
-//! a trough is never omitted.
+//! Points are omitted because a day has 86 400 seconds, and a panel has about a thousand columns of pixels. A peak or a
+//! trough is never omitted.
 
 /// A point (x, y) in the units of the axes.
 pub(super) type Point = (f64, f64);

@@ -22,7 +22,7 @@ pub(super) const ALARM: RGBColor = RGBColor(213, 94, 0);
 
 /// Opacity of the filled area below a series.
 pub(super) const FILL: f64 = 0.35;
-/// Opacity of the shade of panic mode, which lies under the series.
+/// Opacity of the shaded area that marks panic mode. It is drawn behind the series.
 pub(super) const SHADE: f64 = 0.14;
 
 /// The area to draw on.

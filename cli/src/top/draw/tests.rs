@@ -78,7 +78,7 @@ fn one_is_shown_with_its_hour_and_why() {
 #[test]
 fn what_is_wrong_is_said() {
     let mut app = tests::app(&["web"]);
-    app.missed(&anyhow::anyhow!("connection refused"));
+    app.set_trouble(&anyhow::anyhow!("connection refused"));
     let mut terminal = Terminal::new(TestBackend::new(100, 10)).unwrap();
     let later = Instant::now() + Duration::from_secs(10);
     terminal.draw(|frame| draw(frame, &app, later)).unwrap();
@@ -94,7 +94,7 @@ fn without_a_terminal_it_is_a_table() {
     let mut all = tests::all(&["web"]);
     all.workloads[0].ready_replicas = Some(1);
     let mut app = App::new(String::new());
-    app.heard(all, Instant::now());
+    app.set_all(all, Instant::now());
     let text = text(&app);
     let lines: Vec<_> = text.lines().collect();
     assert!(

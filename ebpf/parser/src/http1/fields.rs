@@ -3,7 +3,7 @@
 use super::Line;
 use crate::{
     direction::{Direction, Side, flag},
-    window::{HIGH, LOW, LOWER, ONES, Window, equal_bytes, forget, lowest_byte, text},
+    window::{HIGH, LOW, LOWER, ONES, Window, equal_bytes, lowest_byte, text, widen},
 };
 
 /// Maximum number of digits of a Content-Length that are read: 2^63 has 19 digits.
@@ -24,11 +24,11 @@ pub(super) fn is_empty(window: &Window, line: Line) -> bool {
             || (line.start + 1 == line.end && window.byte(line.start) == b'\r'))
 }
 
-/// Set of wanted lines: every line.
+/// Line filter: every line.
 pub(super) const EVERY: u32 = u32::MAX;
-/// Set of wanted lines: the fields that the parser knows, and the empty line.
+/// Line filter: the fields that the parser knows, and the empty line.
 pub(super) const KNOWN: u32 = letters(b"ctuk\r\n");
-/// Set of wanted lines: the empty line.
+/// Line filter: the empty line.
 pub(super) const EMPTY: u32 = letters(b"\r\n");
 
 /// Returns a set of first bytes. In the set, each byte is one bit, selected by the byte's lowest five bits, which are
@@ -43,25 +43,25 @@ const fn letters(bytes: &[u8]) -> u32 {
     letters
 }
 
-/// Returns whether the line that begins at `at` is one of the lines that the caller wants (`Window::wanted`).
+/// Returns whether the line that begins at `at` is one of the lines that the caller reads (`Window::line_filter`).
 #[inline(always)]
-pub(super) fn are_wanted(side: Side, window: &Window, at: u32) -> bool {
-    let wanted = forget(&window.wanted);
+pub(super) fn passes_filter(side: Side, window: &Window, at: u32) -> bool {
+    let filter = widen(&window.line_filter);
     let first = window.eight(at);
-    // For most lines, the first byte shows that the line is not wanted.
-    if wanted >> (first & 31) & 1 == 0 {
+    // For most lines, the first byte shows that the line does not pass.
+    if filter >> (first & 31) & 1 == 0 {
         return false;
     }
     let byte = first as u8;
-    if wanted == EVERY || byte == b'\r' || byte == b'\n' {
+    if filter == EVERY || byte == b'\r' || byte == b'\n' {
         return true;
     }
-    if wanted == EMPTY {
+    if filter == EMPTY {
         return false;
     }
     let name = first | LOWER;
     if name == text(b"content-") {
-        // This comparison rejects Content-Type, which is the most frequent field of all.
+        // Content-Type, the most frequent field of all, does not pass: its next letter is not an `l`.
         return window.byte(at + 8) | 0x20 == b'l';
     }
     name == text(b"transfer")
@@ -186,7 +186,8 @@ fn ends_in_chunked(window: &Window, line: Line) -> bool {
         }
         end -= 1;
     }
-    // `transfer-encoding:` is 18 bytes long, so at least its colon is before the last 7 bytes.
+    // The name `transfer-encoding:` has 18 bytes. So in a line of at least 25 bytes, the last 7 bytes are after the
+    // colon.
     let last = window.eight(end.wrapping_sub(8));
     let before = last as u8;
     end >= line.start + 25

@@ -13,7 +13,7 @@ use ebb_abi::event;
 
 use crate::{
     conn::{Conn, state},
-    direction::{Direction, Place, Segment, Side, flag, phase},
+    direction::{Direction, Segment, SegmentPlace, Side, flag, phase},
     packet::{Meter, Packet},
     window::{CARRY, Search},
 };
@@ -34,8 +34,8 @@ impl Line {
         Self {
             start,
             end,
-            // `whole` is also false for a long line that happens to be in the window completely: the result must not
-            // depend on how a line was cut into packets.
+            // A line of more than `CARRY` bytes is never `whole`, even if it happens to be in the window completely:
+            // the result must not depend on how packets cut the line.
             whole: !direction.has(flag::SKIP_LINE) && end.wrapping_sub(start) <= CARRY,
         }
     }
@@ -53,7 +53,7 @@ impl Conn {
 
 /// Returns whether a segment must wait, because bytes before the segment are missing and must be read first.
 #[inline(always)]
-pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
+pub fn is_out_of_order(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     if conn.is(state::TUNNEL | state::OPAQUE) {
         return false;
     }
@@ -63,7 +63,7 @@ pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
         phase::BODY | phase::CHUNK_DATA if !direction.has(flag::SKIP_LINE) => direction.remaining,
         _ => 0,
     };
-    direction.lacks(segment, passable)
+    direction.has_gap_before(segment, passable)
 }
 
 /// Prepares to read a segment: finds its position. Returns `false` if the segment has no new bytes.
@@ -74,14 +74,14 @@ pub fn comes_early(side: Side, conn: &mut Conn, segment: Segment) -> bool {
 pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     let direction = conn.side(side);
     if direction.has(flag::UNFINISHED) {
-        // An earlier run has read the first part of this segment, so the position is known.
+        // An earlier run of the program has read the first part of this segment, so the position is known.
         direction.flags &= !flag::UNFINISHED;
         return true;
     }
     let gap = match direction.place(segment) {
-        Place::Nothing => return false,
-        Place::Next => return true,
-        Place::Ahead(gap) => gap,
+        SegmentPlace::Nothing => return false,
+        SegmentPlace::Next => return true,
+        SegmentPlace::Ahead(gap) => gap,
     };
     match direction.phase_now() {
         phase::UNTIL_CLOSE | phase::IGNORE => {}
@@ -96,8 +96,8 @@ pub fn arrive(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     true
 }
 
-/// Handles the flags that the steps through a segment have set: makes the connection opaque or a tunnel. Called once,
-/// after all steps.
+/// Acts on the flags that the parser has set while it read a segment: makes the connection opaque, or makes it a
+/// tunnel. Called once, after all steps.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     let direction = conn.side(side);
@@ -112,7 +112,7 @@ pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
         conn.become_tunnel(meter);
     }
     if side == Side::Responses {
-        conn.settle(meter);
+        conn.abort_all_but_newest(meter);
     }
 }
 
@@ -127,10 +127,10 @@ pub fn step<P: Packet, M: Meter>(
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
     let direction = conn.side(side);
-    // `known` is `None` if this step must read a line. Otherwise it is true if there may be more to read in the
-    // segment.
+    // `known` says whether the segment may contain more to read. It is `None` if this step must read a line to find
+    // out.
     let known = if !silent && direction.is_inside_head() {
-        direction.window.wanted = fields::KNOWN;
+        direction.window.line_filter = fields::KNOWN;
         None
     } else {
         if direction.flags & (flag::UNREADABLE | flag::GRANTED | flag::HTTP2) != 0 {
@@ -154,7 +154,7 @@ pub fn step<P: Packet, M: Meter>(
         Some(more) => more,
         None => read_line(side, conn, packet, meter, segment),
     };
-    // The body or chunk after a line is skipped in the same step, because one egress packet can have hundreds of
+    // A body or chunk that follows the line is skipped in the same step, because one egress packet can have hundreds of
     // chunks, and the number of steps is limited.
     let direction = conn.side(side);
     if in_body(direction) && !skip(direction, segment) {
@@ -194,8 +194,8 @@ fn skip(direction: &mut Direction, segment: Segment) -> bool {
     true
 }
 
-/// Prepares to read a line. Returns `None` if a line can be read. Otherwise returns whether there is more to read in
-/// the segment.
+/// Prepares to read a line. Returns `None` if a line can be read. Otherwise returns whether the segment contains more
+/// to read.
 #[inline(always)]
 fn begin_line<P: Packet, M: Meter>(
     side: Side,
@@ -232,7 +232,7 @@ fn begin_line<P: Packet, M: Meter>(
         return Some(true);
     }
     let direction = conn.side(side);
-    direction.window.wanted = if direction.has(flag::SKIP_LINE)
+    direction.window.line_filter = if direction.has(flag::SKIP_LINE)
         || direction.phase_now() == phase::CHUNK_HEAD
         || (direction.phase_now() == phase::HEAD && direction.has(flag::START_LINE))
     {
@@ -257,7 +257,7 @@ fn read_line<P: Packet, M: Meter>(
     let direction = conn.side(side);
     match direction
         .window
-        .read_line(|window, at| fields::are_wanted(side, window, at))
+        .read_line(|window, at| fields::passes_filter(side, window, at))
     {
         Search::Found => {
             if direction.has(flag::SKIP_LINE) {

@@ -28,9 +28,9 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
         return;
     }
     direction.flags |= flag::BEGUN;
-    if !first.is_ascii_uppercase() || !conn.can_tell_one_more() {
-        // The connection becomes opaque. All methods in use begin with a capital letter; a TLS record, for example,
-        // begins with 0x16.
+    if !first.is_ascii_uppercase() || !conn.can_mark_one_more() {
+        // The connection becomes opaque. Either the data is not HTTP/1: all methods in use begin with a capital letter,
+        // but a TLS record, for example, begins with 0x16. Or the request would share its bit with a marked request.
         conn.requests.flags |= flag::UNREADABLE;
         return;
     }
@@ -40,8 +40,8 @@ pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
 /// First eight bytes of the line `PRI * HTTP/2.0`, which begins an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: u64 = text(b"PRI * HT");
 
-/// Last eight bytes of the line `PRI * HTTP/2.0` with its carriage return, 15 bytes in all. One byte is in both
-/// constants.
+/// Last eight bytes of the line `PRI * HTTP/2.0` with its carriage return. The line has 15 bytes in all, so `PREFACE`
+/// and `PREFACE_END` have one byte in common.
 const PREFACE_END: u64 = text(b"TTP/2.0\r");
 
 /// Returns whether all unread bytes could be the beginning of HTTP/2. No HTTP/1 method is `PRI`.
@@ -53,7 +53,7 @@ fn may_be_preface(direction: &Direction) -> bool {
         && (there < 8 || begins_as(direction.window.eight(start + 7), PREFACE_END, there - 7))
 }
 
-/// Returns whether the first `there` bytes of two words are equal.
+/// Returns whether the first `there` bytes of two 8-byte words are equal.
 #[inline(always)]
 fn begins_as(word: u64, other: u64, there: u32) -> bool {
     let compared = if there < 8 {
@@ -130,8 +130,8 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
     let method = direction.window.eight(line.start);
     let too_late = conn.server_speaks_http2();
     let direction = &mut conn.requests;
-    // The line is not readable in three cases: it begins with a carriage return that ends no line, so no request has
-    // been counted; it does not name HTTP/1; or the server has begun HTTP/2 before the client sent anything.
+    // The request line is not readable in three cases: it begins with a carriage return (then no request has been
+    // counted); it does not name HTTP/1; or the server has begun HTTP/2 before the client sent anything.
     if !direction.has(flag::BEGUN)
         || (line.whole && !names_http1(&direction.window, line))
         || too_late
@@ -171,8 +171,8 @@ fn names_http1(window: &Window, line: Line) -> bool {
 /// Copies the path of a start line to `path`, zero-filled. Returns `false` if the path, or the method before it, is too
 /// long for an excluded path.
 ///
-/// The code has as few branches as possible, and `path` is memory outside the stack: the verifier would remember the
-/// contents of the stack for each path of execution that leads here.
+/// The code has as few branches as possible, and `path` is not on the stack: the verifier tracks the contents of the
+/// stack separately for each path of execution.
 #[inline(always)]
 fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]) -> bool {
     let blank = equal_bytes(window.eight(line.start), b' ');
@@ -186,8 +186,8 @@ fn cut_path(window: &Window, line: Line, path: &mut [u64; MAX_EXCLUDED_PATH / 8]
     for (index, word) in path.iter_mut().enumerate() {
         let bytes = window.eight(start + index as u32 * 8);
         let ends = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'?');
-        // `before` is a mask of the bytes before the first `ends` byte, at which the path ends. `open` is 0 if an
-        // earlier word held the end of the path; otherwise all its bits are set.
+        // `ends` marks the bytes that can end the path. `before` is a mask of the bytes before the first of them.
+        // `open` is 0 if the path has ended in an earlier word; otherwise all its bits are set.
         let before = ((ends & ends.wrapping_neg()) >> 7).wrapping_sub(1);
         let open = ((seen | seen.wrapping_neg()) >> 63).wrapping_sub(1);
         *word = bytes & before & open;

@@ -91,7 +91,7 @@ pub(super) fn is_settings(window: &Window) -> bool {
 #[inline(always)]
 fn status(window: &Window) -> Option<u64> {
     let version = window.eight(window.start);
-    // The byte after the dot must be a digit: a newline would be the end of the line.
+    // The byte after the dot must be a digit. It could also be a newline, which would end the line.
     if version & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
         || (version >> 56).wrapping_sub(u64::from(b'0')) > 9
     {
@@ -101,7 +101,7 @@ fn status(window: &Window) -> Option<u64> {
     let hundreds = (code >> 8 & 0xff).wrapping_sub(u64::from(b'0'));
     let tens = (code >> 16 & 0xff).wrapping_sub(u64::from(b'0'));
     let ones = (code >> 24 & 0xff).wrapping_sub(u64::from(b'0'));
-    // The operations wrap, because the bytes are not known to be digits yet.
+    // The arithmetic wraps, because the bytes have not been checked yet, and may not be digits.
     let status = hundreds
         .wrapping_mul(100)
         .wrapping_add(tens.wrapping_mul(10))
@@ -156,7 +156,7 @@ pub(super) fn end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
 }
 
-/// Returns the [`ebb_abi::ended`] way of a status code: its class.
+/// Returns the way in which a request with this status code ends (see [`ebb_abi::ended`]): the class of the code.
 #[inline(always)]
 fn way(status: u64) -> usize {
     if status < 200 {
@@ -172,9 +172,9 @@ fn way(status: u64) -> usize {
     }
 }
 
-/// Handles the end of the server's side of the connection. `complete` is true if the server has sent a FIN. The request
-/// of a tunnel ends with the class of its status. So does a response whose body has no length, if the server has sent a
-/// FIN. All other requests in flight are aborted.
+/// Handles the end of the server's data. `complete` is true if the server has sent a FIN. In two cases, the request
+/// that is being answered ends with the class of its status: it is the request of a tunnel; or its response body ends
+/// with the connection, and the server has sent a FIN. All other requests in flight are aborted.
 #[inline(always)]
 pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
     let whole = conn.is(state::TUNNEL) || (complete && conn.responses.phase == phase::UNTIL_CLOSE);

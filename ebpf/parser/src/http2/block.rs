@@ -14,7 +14,7 @@ use super::{
 use crate::{
     direction::{Segment, Side},
     packet::{Meter, Packet},
-    window::{HIGH, equal_bytes, forget, lowest_byte},
+    window::{HIGH, equal_bytes, lowest_byte, widen},
 };
 
 /// The current header block, and the known part of its sender's table.
@@ -23,16 +23,16 @@ use crate::{
 pub struct Block {
     /// Stream of the block; 0 if the block is not counted.
     pub stream: u32,
-    /// The phase in which the next frame of the block continues.
+    /// Phase in which the parser continues at the next frame of this block.
     pub phase: u8,
-    /// 1 if the message ends with this block.
+    /// 1 if the message ends with this header block.
     pub ends: u8,
-    /// Meaning of the fields of this block that have been read: a status class, or the reason for which the request is
+    /// What the fields of this block that have been read say: a status class, or the reason for which the request is
     /// excluded; 0: neither.
     pub meaning: u8,
     /// Meaning of the current field, with the same values as `meaning`.
     pub(super) field_meaning: u8,
-    /// Representation of the current field: one of `form`.
+    /// HPACK representation of the current field: one of [`form`].
     pub(super) form: u8,
     /// Number of bits by which the next byte of the integer in `number` is shifted (RFC 7541, 5.1).
     pub(super) shift: u8,
@@ -48,12 +48,12 @@ pub struct Block {
     pub(super) number: u32,
     /// Number of remaining bytes of the current string.
     pub(super) left: u32,
-    /// The known part of the sender's table.
+    /// The part of the sender's HPACK table that the parser knows.
     pub(super) table: Table,
 }
 
 impl Block {
-    /// The state without a block, and with an empty table.
+    /// No header block, and an empty HPACK table.
     pub const ZERO: Self = Self {
         stream: 0,
         phase: 0,
@@ -95,17 +95,17 @@ impl Way {
     #[inline(always)]
     pub(super) fn take(&mut self) -> u8 {
         let window = &mut self.direction.window;
-        let start = forget(&window.start);
+        let start = widen(&window.start);
         let byte = window.byte(start);
         window.start = start + 1;
         self.direction.remaining = self.direction.remaining.wrapping_sub(1);
         byte
     }
 
-    /// Returns whether the window has a byte of the block.
+    /// Returns whether the window has an unread byte of the header block.
     #[inline(always)]
     fn has_byte(&self) -> bool {
-        forget(&self.direction.window.end) != forget(&self.direction.window.start)
+        widen(&self.direction.window.end) != widen(&self.direction.window.start)
             && self.in_block() != 0
     }
 }
@@ -118,7 +118,8 @@ pub(super) fn walk<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment
         return before(way, packet, segment);
     }
     if way.in_block() == 0 {
-        // All remaining bytes of the frame are padding. The next frame of the block continues in the current phase.
+        // All remaining bytes of the frame are padding. The next frame of the header block continues in the current
+        // phase.
         way.block.phase = way.direction.phase;
         way.direction.phase = phase::PAYLOAD;
         return true;
@@ -191,7 +192,7 @@ fn before<P: Packet>(way: &mut Way, packet: &P, segment: Segment) -> bool {
 /// matters.
 #[inline(always)]
 fn skip_indexed(way: &mut Way) {
-    let start = forget(&way.direction.window.start);
+    let start = widen(&way.direction.window.start);
     let bytes = way.direction.window.eight(start);
     let other = (!bytes & HIGH)
         | equal_bytes(bytes, 0xff)
@@ -225,8 +226,7 @@ fn string<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment
         if way.direction.window.unread() < need {
             way.direction.window.keep();
             if !way.direction.load(packet, segment)
-                || forget(&way.direction.window.end)
-                    .wrapping_sub(forget(&way.direction.window.start))
+                || widen(&way.direction.window.end).wrapping_sub(widen(&way.direction.window.start))
                     < need
             {
                 return false;
@@ -251,12 +251,12 @@ fn rest<P: Packet>(side: Side, http2: &mut Http2, packet: &P, segment: Segment) 
     let passed = way.direction.pass(segment, here);
     way.direction.remaining -= passed;
     way.block.left = way.block.left.wrapping_sub(passed as u32);
-    if forget(&way.block.left) == 0 {
+    if widen(&way.block.left) == 0 {
         after(side, http2, packet);
     }
 }
 
-/// Continues after a string, or after a field without a string.
+/// Continues to read a header block after the end of a string, or after a field that has no string.
 #[inline(always)]
 fn after<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
@@ -286,8 +286,8 @@ fn after<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
     way.block.meaning |= way.block.field_meaning;
     if side == Side::Responses && !way.block.table.knows_any() {
-        // The status is the first field (RFC 9113, 8.3). No known entry of the table is a status, so no later field can
-        // name one.
+        // The rest of the block is not needed. The status is the first field (RFC 9113, 8.3), so no later field is a
+        // status. No known entry of the table has a meaning, so later insertions need not be tracked.
         way.block.phase = phase::PAYLOAD;
         way.direction.phase = phase::PAYLOAD;
     }

@@ -8,7 +8,7 @@
 use super::{Way, phase, strings, table::STATIC};
 use crate::direction::{Side, flag};
 
-/// Representations of a field.
+/// HPACK representations of a header field.
 pub(super) mod form {
     /// The field is an index into the tables.
     pub(crate) const INDEXED: u8 = 0;
@@ -16,7 +16,7 @@ pub(super) mod form {
     pub(crate) const INSERTED: u8 = 1;
     /// The field is a literal that is not inserted into the table.
     pub(crate) const LITERAL: u8 = 2;
-    /// Not a field, but a new size of the table.
+    /// A new size of the HPACK table, which is not a field.
     pub(crate) const RESIZE: u8 = 3;
 }
 

@@ -4,7 +4,7 @@ use super::{Http2, block, life, phase};
 use crate::{
     direction::{Segment, Side},
     packet::{Meter, Packet},
-    window::forget,
+    window::widen,
 };
 
 /// Number of bytes of a frame's head.
@@ -47,7 +47,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The state without a frame.
+    /// The state before the first frame.
     pub const ZERO: Self = Self {
         stream: 0,
         kind: 0,
@@ -73,11 +73,11 @@ pub(super) fn head<P: Packet, M: Meter>(
         if !direction.load(packet, segment) {
             return false;
         }
-        if forget(&direction.window.end).wrapping_sub(forget(&direction.window.start)) < HEAD {
+        if widen(&direction.window.end).wrapping_sub(widen(&direction.window.start)) < HEAD {
             return false;
         }
     }
-    let start = forget(&direction.window.start);
+    let start = widen(&direction.window.start);
     let first = direction.window.eight(start);
     let last = direction.window.byte(start + 8);
     direction.window.start = start + HEAD;

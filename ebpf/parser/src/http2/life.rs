@@ -1,16 +1,17 @@
 //! The life of an HTTP/2 connection: the streams that begin, and how each one ends.
 //!
-//! Ingress begins streams, and removes some from the count (a probe, a stream that the client resets). Egress ends
-//! streams. Close ends all remaining streams. These programs run at the same time on several CPUs. The work that every
-//! stream needs takes no lock. A change has three steps: a program records the change in the connection; then it passes
-//! a barrier (an atomic add); then it checks whether another CPU has recorded a conflicting change. Of two CPUs that
-//! record conflicting changes, at least one sees the other's record, and resolves the conflict under [`Lock`]:
-//! - A stream begins: recorded in `begun`. If the connection is closed or opaque by then, either the CPU that has
-//!   closed it or made it opaque has also counted the stream as aborted, or the stream ends here at once.
-//! - A stream ends: recorded in `ending` and `ended`. If the connection is closed or opaque by then, either the CPU
-//!   that has closed it or made it opaque has also counted the stream as aborted, or the end is counted here.
-//! - A stream is removed from the count: recorded in `taking`. If the stream is ending by then, its end is counted as
-//!   usual.
+//! Ingress begins streams, and removes some of them from the count: probes, and streams that the client resets. Egress
+//! ends streams. Close ends all remaining streams. These programs run at the same time on several CPUs. In the usual
+//! case, a stream begins and ends without a lock. Each change has three steps: a program records the change in the
+//! connection; then it passes a memory barrier (an atomic add); then it checks whether another CPU has recorded a
+//! conflicting change. So of two CPUs that record conflicting changes, at least one sees the other's record, and
+//! resolves the conflict under [`Lock`]. The changes are:
+//! - A stream begins. This is recorded in `begun`. If another CPU closes the connection or makes it opaque at the same
+//!   time, exactly one of the two CPUs counts the stream as aborted.
+//! - A stream ends. This is recorded in `ending` and `ended`. If another CPU closes the connection or makes it opaque
+//!   at the same time, either that CPU counts the stream as aborted, or this CPU counts the end as usual.
+//! - A stream is removed from the count. This is recorded in `taking`. If the stream ends at the same time, its end is
+//!   counted as usual.
 
 #[cfg(test)]
 mod beside;
@@ -21,13 +22,13 @@ use ebb_abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event, latency};
 
 use super::{
     Streams, Way,
-    streams::{Note, Place},
+    streams::{Note, StreamPlace},
 };
 use crate::{
     conn::{Lock, begins_a_line},
     direction::flag,
     packet::{Gauge, Meter, between},
-    window::{forget, set},
+    window::{set, widen},
 };
 
 /// Closed: nothing more is counted.
@@ -36,10 +37,10 @@ const CLOSED: u32 = 1;
 /// Opaque (cannot be read): the connection itself counts as one request in flight until it closes.
 const OPAQUE: u32 = 1 << 1;
 
-/// Closed or opaque, and one CPU has counted all streams that were in flight as aborted.
-const SETTLED: u32 = 1 << 2;
+/// The connection is closed or opaque, and one CPU has counted all streams that were in flight as aborted.
+const STREAMS_ABORTED: u32 = 1 << 2;
 
-/// Used instead of a status class: the stream was reset.
+/// Value for a stream that was reset, used instead of a status class.
 pub(super) const RESET: u8 = u8::MAX;
 
 /// One HTTP/2 connection, in a separate socket storage that HTTP/1 connections do not have.
@@ -49,17 +50,17 @@ pub(super) const RESET: u8 = u8::MAX;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Http2 {
-    /// Guards `state`, `settled_begun`, `settled_ended`, `taken` and the notes in `streams`.
+    /// Guards `state`, `aborted_begun`, `aborted_ended`, `taken` and the notes of the streams in `streams`.
     pub lock: Lock,
     /// The pod slot.
     pub slot: u32,
     state: u32,
-    /// The stream that ingress is removing from the count; 0: none.
+    /// Identifier of the stream that ingress is removing from the count at the moment; 0: none.
     taking: u32,
-    /// Value of `begun` when the connection was [`SETTLED`]: streams that began later have not been counted as aborted.
-    settled_begun: u32,
-    /// Value of `ended` when the connection was [`SETTLED`].
-    settled_ended: u32,
+    /// Value of `begun` when [`STREAMS_ABORTED`] was set: streams that began later have not been counted as aborted.
+    aborted_begun: u32,
+    /// Value of `ended` when [`STREAMS_ABORTED`] was set.
+    aborted_ended: u32,
     /// 1 if the connection has become opaque, and `has_become_opaque` has not reported this yet.
     became_opaque: u32,
     reserved: [u32; 7],
@@ -68,7 +69,8 @@ pub struct Http2 {
     newest: u32,
     /// Number of streams begun.
     begun: u32,
-    /// Number of streams that ingress has removed from the count.
+    /// Number of streams that ingress has removed from the count, because they are excluded or the client has reset
+    /// them.
     taken: u32,
     /// A counter whose value has no meaning: the atomic add to it is used as a barrier.
     looked_in: u32,
@@ -86,10 +88,10 @@ pub struct Http2 {
     looked_out: u32,
     /// Identifier of the stream whose response head was read last; 0 once the stream has ended.
     answered: u32,
-    /// The status class of the stream in `answered`. Most responses end soon after their heads. Only for the other
-    /// responses, the class is recorded in `streams`, which takes the lock.
+    /// Status class of the stream in `answered`. The class is copied to `streams`, which takes the lock, only if the
+    /// head of another response is read before this stream ends. Most streams end earlier.
     class: u32,
-    /// Identifier of the client's newest stream when egress last read `newest`.
+    /// Value of `newest` that egress has read last.
     known: u32,
     /// The parser's state for the data to the client.
     pub responses: Way,
@@ -112,8 +114,8 @@ impl Http2 {
         slot: 0,
         state: 0,
         taking: 0,
-        settled_begun: 0,
-        settled_ended: 0,
+        aborted_begun: 0,
+        aborted_ended: 0,
         became_opaque: 0,
         reserved: [0; 7],
         newest: 0,
@@ -141,7 +143,7 @@ impl Http2 {
     /// memory, because another CPU may just have changed it.
     #[inline(always)]
     pub fn is_read(&self) -> bool {
-        forget(&self.state) & (CLOSED | OPAQUE) == 0
+        widen(&self.state) & (CLOSED | OPAQUE) == 0
     }
 
     /// Assigns a zeroed connection to a pod.
@@ -153,8 +155,8 @@ impl Http2 {
     /// Returns the number of streams in flight, without those that have been removed from the count.
     #[inline(always)]
     fn open(&self) -> u32 {
-        forget(&self.begun)
-            .wrapping_sub(forget(&self.ended))
+        widen(&self.begun)
+            .wrapping_sub(widen(&self.ended))
             .wrapping_sub(self.taken)
     }
 
@@ -180,7 +182,7 @@ impl Http2 {
         }
         self.newest = id;
         let now = self.requests.now(meter);
-        // No other CPU stores streams, so no other stream can fill the free place before the code below uses it.
+        // No other CPU stores streams of this connection now, so the place is still free when the code below uses it.
         let Some(place) = self.streams.free(id) else {
             self.requests.direction.flags |= flag::UNREADABLE;
             return;
@@ -188,8 +190,8 @@ impl Http2 {
         self.streams.put(place, id, now, false);
         let begun = self.begun.wrapping_add(1);
         set(&mut self.begun, begun);
-        // The first atomic add is the barrier between the record of the stream in `begun` and the check of the
-        // connection's state.
+        // The first atomic add is also a memory barrier: the stream is recorded in `begun` before it, and the
+        // connection's state is checked after it.
         meter.start(1, now);
         meter.gauge(Gauge::Http2, 1);
         if !self.is_read() {
@@ -203,9 +205,9 @@ impl Http2 {
     fn begun_too_late<M: Meter>(&mut self, meter: &mut M, now: u64) {
         let lock = &raw mut self.lock;
         let unseen = meter.locked(lock, || {
-            let unseen = self.state & SETTLED != 0 && self.settled_begun != self.begun;
+            let unseen = self.state & STREAMS_ABORTED != 0 && self.aborted_begun != self.begun;
             if unseen {
-                self.settled_begun = self.begun;
+                self.aborted_begun = self.begun;
             }
             unseen
         });
@@ -214,8 +216,8 @@ impl Http2 {
         }
     }
 
-    /// Ends a stream. `class` is its status class, or [`RESET`], or 0 for the class in the response head that was read
-    /// before. Called by egress.
+    /// Ends a stream. `class` is its status class, or [`RESET`]. If `class` is 0, the status class is that of the
+    /// response head that was read before. Called by egress.
     #[inline(always)]
     pub(super) fn end<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
         let Some(place) = self.streams.find(id) else {
@@ -227,7 +229,7 @@ impl Http2 {
         meter.add(&raw mut self.looked_out, 1);
         // `taking` must be read before `streams`: a CPU that removes a stream from the count changes `streams`, and
         // only then clears `taking`.
-        let alone = forget(&self.taking) == 0 && self.is_read();
+        let alone = widen(&self.taking) == 0 && self.is_read();
         let note = self.streams.note(place);
         let noted = if alone && self.streams.is_at(place, id) && !note.is_excluded() {
             self.streams.remove(place);
@@ -241,7 +243,7 @@ impl Http2 {
         };
         let now = self.responses.now(meter);
         let way = match class {
-            0 if forget(&self.answered) == id => {
+            0 if widen(&self.answered) == id => {
                 self.answered = 0;
                 self.class as usize
             }
@@ -254,26 +256,26 @@ impl Http2 {
         meter.end(way, 1, now);
     }
 
-    /// Handles the end of a stream while another CPU changes the connection. Returns the note of the stream if the
+    /// Handles the end of a stream while another CPU changes the connection. Returns the [`Note`] of the stream if the
     /// caller must count its end, or `None` if the caller must not count it.
     #[inline(always)]
     fn ends_beside_others<M: Meter>(&mut self, meter: &mut M, id: u32) -> Option<Note> {
         let lock = &raw mut self.lock;
         let (noted, missed) = meter.locked(lock, || {
-            let settled = self.state & SETTLED != 0;
-            let seen = self.settled_ended == self.ended;
+            let aborted = self.state & STREAMS_ABORTED != 0;
+            let seen = self.aborted_ended == self.ended;
             let place = self.streams.find(id);
             let noted = place.map(|place| self.streams.note(place));
             if let Some(place) = place {
                 self.streams.remove(place);
             }
             let noted = noted.filter(|note| !note.is_excluded());
-            match (settled, noted) {
-                // The CPU that settled the connection has counted this stream as aborted.
+            match (aborted, noted) {
+                // The CPU that aborted the streams has counted this stream as aborted.
                 (true, _) if !seen => (None, false),
-                // The CPU that settled the connection has not counted this stream as aborted, because `ended` already
-                // included it. But ingress had removed the stream from the count, so one stream too few was counted as
-                // aborted.
+                // The CPU that aborted the streams has not counted this stream as aborted, because `ended` already
+                // included it. But ingress had also removed the stream from the count, so the stream was subtracted
+                // twice. One stream too few was counted as aborted.
                 (true, None) => (None, true),
                 (false, None) => {
                     self.ended = self.ended.wrapping_sub(1);
@@ -296,7 +298,7 @@ impl Http2 {
         if class < 2 || !self.has_begun(id) {
             return;
         }
-        let before = forget(&self.answered);
+        let before = widen(&self.answered);
         if before != 0 && before != id {
             let lock = &raw mut self.lock;
             meter.locked(lock, || {
@@ -309,14 +311,14 @@ impl Http2 {
         self.class = u32::from(class);
     }
 
-    /// Returns whether the client has begun this stream. Called by egress. Reads `newest`, which is in a cache line of
-    /// ingress, only if `id` is new.
+    /// Returns whether the client has begun this stream. Called by egress. Reads `newest` only if `id` is greater than
+    /// all known identifiers, because ingress writes to the cache line of `newest`.
     #[inline(always)]
     fn has_begun(&mut self, id: u32) -> bool {
         if id > self.known {
-            self.known = forget(&self.newest);
+            self.known = widen(&self.newest);
         }
-        id <= forget(&self.known)
+        id <= widen(&self.known)
     }
 
     /// Ends a stream that the client has reset. Called by ingress.
@@ -339,17 +341,18 @@ impl Http2 {
         }
     }
 
-    /// Removes a stream from the count, unless the stream is ending. Returns the note of the stream if it was counted.
+    /// Removes a stream from the count, unless the stream is ending. Returns the [`Note`] of the stream if it was
+    /// counted.
     #[inline(always)]
     fn take<M: Meter>(
         &mut self,
         meter: &mut M,
         id: u32,
-        change: impl FnOnce(&mut Streams, Place),
+        change: impl FnOnce(&mut Streams, StreamPlace),
     ) -> Option<Note> {
         set(&mut self.taking, id);
         meter.add(&raw mut self.looked_in, 1);
-        let taken = if forget(&self.ending) == id {
+        let taken = if widen(&self.ending) == id {
             None
         } else {
             let lock = &raw mut self.lock;
@@ -375,23 +378,23 @@ impl Http2 {
         taken
     }
 
-    /// Sets [`SETTLED`], and returns the number of streams in flight, which the caller counts as aborted. The caller
-    /// holds the lock, and has passed a barrier since it changed `state`.
+    /// Sets [`STREAMS_ABORTED`], and returns the number of streams in flight, which the caller counts as aborted. The
+    /// caller holds the lock, and has passed a memory barrier since it changed `state`.
     #[inline(always)]
-    fn settle(&mut self) -> u64 {
-        self.state |= SETTLED;
-        self.settled_begun = forget(&self.begun);
-        self.settled_ended = forget(&self.ended);
+    fn abort_streams(&mut self) -> u64 {
+        self.state |= STREAMS_ABORTED;
+        self.aborted_begun = widen(&self.begun);
+        self.aborted_ended = widen(&self.ended);
         let open = self
-            .settled_begun
-            .wrapping_sub(self.settled_ended)
+            .aborted_begun
+            .wrapping_sub(self.aborted_ended)
             .wrapping_sub(self.taken);
         u64::from(open)
     }
 
     /// Makes the connection opaque, because it cannot be read: from then on, the connection itself counts as one
-    /// request in flight. If only the server has sent anything, this function only closes the HTTP/2 state: the HTTP/1
-    /// parser makes the connection opaque when the client sends.
+    /// request in flight. If only the server has sent data, this function only ends the HTTP/2 parsing: the HTTP/1
+    /// parser makes the connection opaque when the client sends data.
     #[inline(always)]
     pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
@@ -406,10 +409,10 @@ impl Http2 {
         if !first {
             return;
         }
-        // The lock is a barrier: if a CPU has started or ended a stream without seeing the new `state`, the start or
-        // end is visible here.
+        // Taking the lock is a memory barrier: if another CPU has started or ended a stream and has not seen the new
+        // `state`, the start or end is visible here.
         let lock = &raw mut self.lock;
-        let open = meter.locked(lock, || self.settle());
+        let open = meter.locked(lock, || self.abort_streams());
         let now = meter.now();
         if !begun {
             // The client may have begun streams after `begun` was computed above.
@@ -430,7 +433,7 @@ impl Http2 {
     /// Returns whether the connection has become opaque since the last call.
     #[inline(always)]
     pub fn has_become_opaque(&mut self) -> bool {
-        let became = forget(&self.became_opaque) != 0;
+        let became = widen(&self.became_opaque) != 0;
         if became {
             self.became_opaque = 0;
         }
@@ -456,10 +459,10 @@ impl Http2 {
             meter.end(ended::OPAQUE, 1, now);
             return;
         }
-        // The lock is a barrier: if a CPU has started or ended a stream without seeing `CLOSED`, the start or end is
-        // visible here.
+        // Taking the lock is a memory barrier: if another CPU has started or ended a stream and has not seen `CLOSED`,
+        // the start or end is visible here.
         let lock = &raw mut self.lock;
-        let open = meter.locked(lock, || self.settle());
+        let open = meter.locked(lock, || self.abort_streams());
         let now = meter.now();
         count_out(meter, open, now);
     }

@@ -21,19 +21,20 @@ pub use streams::{STREAMS, Streams};
 pub use table::Table;
 
 use crate::{
-    direction::{Direction, Place, Segment, Side, flag},
+    direction::{Direction, Segment, SegmentPlace, Side, flag},
     packet::{Meter, Packet},
 };
 
 /// Kinds of bytes that the parser can expect in a direction: the values of [`Direction::phase`].
 pub mod phase {
-    /// `remaining` bytes of a frame that are not read. On a new connection: the rest of the preface.
+    /// The next `remaining` bytes of a frame, which the parser skips. On a new connection: the rest of the preface.
     pub const PAYLOAD: u8 = 0;
     /// The head of a frame.
     pub const HEAD: u8 = 1;
     /// The byte with the length of the padding after a header block.
     pub const PAD_LENGTH: u8 = 2;
-    /// Bytes before a header block: a priority, or a promised stream. `Frame::prefix` is the number of these bytes.
+    /// Bytes before a header block: the priority in HEADERS, or the promised stream identifier in PUSH_PROMISE.
+    /// `Frame::prefix` is the number of these bytes.
     pub const PREFIX: u8 = 3;
     /// The first byte of a field.
     pub const FIELD: u8 = 4;
@@ -43,10 +44,10 @@ pub mod phase {
     pub const LENGTH: u8 = 6;
     /// Further bytes of a string's length.
     pub const MORE_LENGTH: u8 = 7;
-    /// The beginning of a string. If the string is a name or a value that can matter, the parser examines its first
+    /// The beginning of a string. If the string is a name or a value that Ebb needs, the parser examines its first
     /// bytes (at most `LOOKED_AT`).
     pub const STRING: u8 = 8;
-    /// The rest of a string.
+    /// The rest of a string, which the parser skips.
     pub const REST: u8 = 9;
 }
 
@@ -102,7 +103,7 @@ impl Http2 {
 
 /// Returns whether a segment must wait, because bytes before the segment are missing and must be read first.
 #[inline(always)]
-pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
+pub fn is_out_of_order(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     if !http2.is_read() {
         return false;
     }
@@ -112,13 +113,13 @@ pub fn comes_early(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     } else {
         0
     };
-    direction.lacks(segment, passable)
+    direction.has_gap_before(segment, passable)
 }
 
 /// Prepares to read a segment: finds its position. Returns `false` if the segment has no new bytes.
 ///
-/// Missing bytes before the segment do not matter in a payload that is not read. Elsewhere they make the connection
-/// opaque.
+/// Bytes may be missing before the segment. In a payload that the parser skips, missing bytes do not matter. Elsewhere
+/// they make the connection opaque.
 #[inline(always)]
 pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     let way = http2.way(side);
@@ -129,9 +130,9 @@ pub fn arrive(side: Side, http2: &mut Http2, segment: Segment) -> bool {
     way.begin_packet();
     let direction = &mut way.direction;
     let gap = match direction.place(segment) {
-        Place::Nothing => return false,
-        Place::Next => return true,
-        Place::Ahead(gap) => u64::from(gap),
+        SegmentPlace::Nothing => return false,
+        SegmentPlace::Next => return true,
+        SegmentPlace::Ahead(gap) => u64::from(gap),
     };
     if direction.phase == phase::PAYLOAD && gap <= direction.remaining {
         direction.remaining -= gap;
@@ -175,7 +176,8 @@ pub fn step<P: Packet, M: Meter>(
     more && (direction.window.unread() != 0 || segment.left(direction) != 0)
 }
 
-/// Makes the connection opaque if the steps through a segment have found data that cannot be read.
+/// Makes the connection opaque if the parser has found data in the segment that it cannot read. Called once, after all
+/// steps.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     let direction = &mut http2.way(side).direction;

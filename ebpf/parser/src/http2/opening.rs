@@ -34,7 +34,8 @@ impl Http2 {
             }
             Side::Responses => {
                 if conn.is(state::OPAQUE) {
-                    // The client has not changed to HTTP/2, and the connection is opaque: all streams in flight end.
+                    // The client has not changed to HTTP/2, and the connection is opaque. So the server's data is not
+                    // read as HTTP/2, and all streams in flight end.
                     self.finish(meter);
                     return false;
                 }
@@ -48,7 +49,7 @@ impl Http2 {
         true
     }
 
-    /// Changes the direction to the client to HTTP/2, after the client has changed.
+    /// Begins to read the server's data as HTTP/2, after the client's data has changed to HTTP/2.
     #[inline(always)]
     pub fn follow(&mut self, conn: &Conn) {
         let unread = conn.responses.window.unread();

@@ -1,34 +1,34 @@
 //! The streams of one connection that are in flight.
 //!
-//! The streams are in a table of sets, each with eight places. A stream is in one of two sets: it is stored in the set
-//! that has more free places. So the sets fill up evenly, even if some streams live long and others do not. (Measured
-//! with random lifetimes: with one set of four places for each stream, 100 streams at a time filled a set after 460
-//! streams. With two sets of eight places, 250 streams at a time filled no set in 40 million streams.) Bias: nothing is
-//! guessed. If a stream does not fit, the connection becomes opaque.
+//! The streams are in a hash table of sets, each with eight places (one for each stream). A stream can be in one of two
+//! sets: it is stored in the set that has more free places. So the sets fill up evenly, even if some streams live long
+//! and others do not. (Measured with random lifetimes: with one set of four places for each stream, 100 streams at a
+//! time filled a set after 460 streams. With two sets of eight places, 250 streams at a time filled no set in 40
+//! million streams.) Bias: nothing is guessed. If a stream does not fit, the connection becomes opaque.
 
-use crate::window::{ONES, forget, lowest_byte, set};
+use crate::window::{ONES, lowest_byte, set, widen};
 
-/// Number of sets, a power of two.
+/// Number of sets in the table, a power of two.
 const SETS: u32 = 64;
 
-/// Number of places in a set: one for each byte of a word.
+/// Number of places in a set. A word has one byte for each of them.
 const WAYS: u32 = 8;
 
-/// Maximum number of streams in flight of one connection. Servers that set a limit allow 100 to 250. The number keeps
-/// an [`super::Http2`], with the bytes that the kernel puts before it, below 8 KiB: while the kernel handles a packet,
-/// it does not allocate more (from 6.18 on, `kmalloc_nolock` in mm/slub.c).
+/// Maximum number of streams in flight of one connection. Servers that set a limit allow 100 to 250. With this number,
+/// an [`super::Http2`] and the bytes that the kernel puts before it are smaller than 8 KiB together. The kernel does
+/// not allocate more while it handles a packet (from 6.18 on, `kmalloc_nolock` in mm/slub.c).
 pub const STREAMS: usize = (SETS * WAYS) as usize;
 
 /// The golden ratio's fraction in 32 bits: its multiples are spread evenly (Knuth, volume 3, section 6.4).
 const GOLDEN: u32 = 0x9e37_79b1;
 
-/// Mask of the 60 bits of a note that hold the start time of a stream, ns: enough for 36 years of uptime.
+/// Mask of the 60 bits of a [`Note`] that hold the start time of a stream, ns: enough for 36 years of uptime.
 const SINCE: u64 = (1 << CLASS) - 1;
 
-/// Shift of the three bits of a note that hold the status class.
+/// Position in a [`Note`] of the three bits that hold the status class.
 const CLASS: u32 = 60;
 
-/// Bit of a note: the stream has been excluded.
+/// Bit of a [`Note`]: the stream has been excluded.
 const EXCLUDED: u64 = 1 << 63;
 
 /// All streams of a connection that are in flight.
@@ -37,14 +37,14 @@ const EXCLUDED: u64 = 1 << 63;
 pub struct Streams {
     /// Stream identifiers; 0: a free place.
     ids: [u32; STREAMS],
-    /// The note of each stream: its start time, ns ([`SINCE`]), its status class (0 before it is known), and
+    /// The [`Note`] of each stream: its start time, ns ([`SINCE`]), its status class (0 before it is known), and
     /// [`EXCLUDED`].
     notes: [u64; STREAMS],
 }
 
 /// The place of a stream in the table.
 #[derive(Clone, Copy)]
-pub(super) struct Place(usize);
+pub(super) struct StreamPlace(usize);
 
 /// The note of a stream: its start time, its status class, and whether it is excluded.
 #[derive(Clone, Copy)]
@@ -77,8 +77,8 @@ impl Streams {
         notes: [0; STREAMS],
     };
 
-    /// Returns the indexes of the first places of the two sets in which a stream may be: first of the preferred set,
-    /// then of the second set.
+    /// Returns the two sets in which a stream may be: the preferred set, and the second set. A set is given by the
+    /// index of its first place.
     #[inline(always)]
     fn sets(id: u32) -> (usize, usize) {
         // The identifiers of clients' streams are odd, so the lowest bit carries no information.
@@ -88,7 +88,8 @@ impl Streams {
         (first as usize, (mixed * WAYS) as usize)
     }
 
-    /// Returns the places of a set that have this identifier: the high bit of one byte for each place.
+    /// Returns the places of a set that hold the stream identifier `id` (0: the free places), as the high bit of one
+    /// byte for each place.
     ///
     /// The code has no branches: the verifier would follow two paths for each branch.
     #[inline(always)]
@@ -116,60 +117,61 @@ impl Streams {
 
     /// Returns the place of a stream in flight, or `None` if the stream is not in the table.
     #[inline(always)]
-    pub(super) fn find(&self, id: u32) -> Option<Place> {
+    pub(super) fn find(&self, id: u32) -> Option<StreamPlace> {
         let (mut set, other) = Self::sets(id);
         let mut found = self.with(set, id);
         if found == 0 {
             set = other;
             found = self.with(set, id);
         }
-        // Identifier 0 is no stream in flight: in HTTP/2 it stands for the connection, and in this table for a free
-        // place.
+        // Identifier 0 never belongs to a stream in flight: HTTP/2 uses it for the connection, and this table for a
+        // free place.
         if found == 0 || id == 0 {
             return None;
         }
-        Some(Place(set + lowest_byte(found) as usize))
+        Some(StreamPlace(set + lowest_byte(found) as usize))
     }
 
-    /// Returns whether a stream is still at the place at which it was found.
+    /// Returns whether a stream is still in the place at which it was found in the table.
     #[inline(always)]
-    pub(super) fn is_at(&self, place: Place, id: u32) -> bool {
-        forget(&self.ids[place.index()]) == id
+    pub(super) fn is_at(&self, place: StreamPlace, id: u32) -> bool {
+        widen(&self.ids[place.index()]) == id
     }
 
     /// Returns a free place for a stream, in the set with more room. Returns `None` if both sets are full.
     #[inline(always)]
-    pub(super) fn free(&self, id: u32) -> Option<Place> {
+    pub(super) fn free(&self, id: u32) -> Option<StreamPlace> {
         let (set, other) = Self::sets(id);
-        // In the usual case the preferred set is empty, because streams are numbered in order.
+        // Streams are numbered in order, so each new stream prefers the next set. Usually this set is empty.
         if self.is_empty(set) {
-            return Some(Place(set));
+            return Some(StreamPlace(set));
         }
         let (free, free_there) = (self.with(set, 0), self.with(other, 0));
         let count = |places: u64| (places >> 7).wrapping_mul(ONES) >> 56;
-        // All bits of `there` are set if the second set has more free places than the preferred set; otherwise none.
+        // `there` is a mask: all its bits are set if the second set has more free places than the preferred set;
+        // otherwise none.
         let there = (count(free).wrapping_sub(count(free_there)) >> 63).wrapping_neg();
         let set = set ^ ((set ^ other) & there as usize);
         let free = free ^ ((free ^ free_there) & there);
         if free == 0 {
             return None;
         }
-        Some(Place(set + lowest_byte(free) as usize))
+        Some(StreamPlace(set + lowest_byte(free) as usize))
     }
 
     /// Puts a stream into a free place.
     #[inline(always)]
-    pub(super) fn put(&mut self, place: Place, id: u32, since: u64, excluded: bool) {
+    pub(super) fn put(&mut self, place: StreamPlace, id: u32, since: u64, excluded: bool) {
         let at = place.index();
         self.notes[at] = since & SINCE | u64::from(excluded) << 63;
-        // From this write on, other CPUs can find the stream. So the note is written before the identifier.
+        // From this write on, other CPUs can find the stream. So its note is written before its identifier.
         set(&mut self.ids[at], id);
     }
 
-    /// Returns the note of the stream at a place. The note is read from memory each time, because another CPU may
-    /// change it.
+    /// Returns the [`Note`] of the stream in a place of the table. The note is read from memory each time, because
+    /// another CPU may change it.
     #[inline(always)]
-    pub(super) fn note(&self, place: Place) -> Note {
+    pub(super) fn note(&self, place: StreamPlace) -> Note {
         let note = &raw const self.notes[place.index()];
         // SAFETY: a reference is valid for reads.
         Note(unsafe { note.read_volatile() })
@@ -177,33 +179,33 @@ impl Streams {
 
     /// Records the status class of a stream.
     #[inline(always)]
-    pub(super) fn answered(&mut self, place: Place, class: u8) {
+    pub(super) fn answered(&mut self, place: StreamPlace, class: u8) {
         let note = &mut self.notes[place.index()];
         *note = *note & (SINCE | EXCLUDED) | u64::from(class & 7) << CLASS;
     }
 
     /// Marks a stream as excluded.
     #[inline(always)]
-    pub(super) fn exclude(&mut self, place: Place) {
+    pub(super) fn exclude(&mut self, place: StreamPlace) {
         self.notes[place.index()] |= EXCLUDED;
     }
 
     /// Removes a stream from the table.
     #[inline(always)]
-    pub(super) fn remove(&mut self, place: Place) {
+    pub(super) fn remove(&mut self, place: StreamPlace) {
         set(&mut self.ids[place.index()], 0);
     }
 }
 
-impl Place {
+impl StreamPlace {
     #[inline(always)]
     fn index(self) -> usize {
         masked::<{ STREAMS - 1 }>(self.0)
     }
 }
 
-/// Bounds an index with a mask. The compiler cannot remove the mask, even where it knows the bound already: the
-/// verifier of old kernels loses the bounds of a number that has been on the stack.
+/// Bounds an index with a mask that the compiler cannot remove. The compiler would remove a plain mask if it knows that
+/// the index is in bounds. But the verifier of old kernels forgets the bounds of a number that has been on the stack.
 #[inline(always)]
 fn masked<const MASK: usize>(index: usize) -> usize {
     #[cfg(target_arch = "bpf")]
@@ -215,7 +217,7 @@ fn masked<const MASK: usize>(index: usize) -> usize {
         };
         index
     };
-    // This mask is for the compiler, which does not see the mask in the assembly.
+    // The same mask again: the compiler does not know that the assembly has bounded the index.
     index & MASK
 }
 

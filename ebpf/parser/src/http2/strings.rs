@@ -1,11 +1,11 @@
-//! The strings of fields: the names that matter, and the meanings of their values.
+//! The strings of header fields: recognises the names that Ebb needs, and the meanings of their values.
 //!
 //! Bias: a string that continues in another frame is not examined. A sender splits a header block only where it fills a
 //! frame, which takes at least 16 KiB (RFC 9113, 4.2). If a probe's field is that far into a block, the probe is
 //! counted as a request. If a status is that far into a block, the response is counted without a status. A name is also
-//! not recognised if the sender names it by the index of a table entry whose value has no meaning for Ebb. Senders do
-//! not need this: they take the names that matter from the static table, or have inserted them with a value that
-//! matters.
+//! not recognised if the field refers to the name by the index of an inserted entry whose value has no meaning for Ebb.
+//! Senders do not need this: they take the names that Ebb needs from the static table, or have inserted them with a
+//! value that has a meaning.
 
 use ebb_abi::{HUFFMAN, MAX_EXCLUDED_PATH};
 
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     direction::Side,
     packet::Packet,
-    window::{CARRY, Window, equal_bytes, forget, text},
+    window::{CARRY, Window, equal_bytes, text, widen},
 };
 
 /// Maximum number of bytes of a string that are examined: the longest path that can be excluded, and the byte after it.
@@ -25,7 +25,7 @@ const _: () = assert!(LOOKED_AT <= CARRY);
 
 /// Names of fields. For a field that excludes a request, the name is also the meaning of the field.
 pub(super) mod name {
-    /// A name that does not matter to Ebb.
+    /// A field name that Ebb does not need.
     pub(crate) const OTHER: u8 = 0;
     /// `:path`.
     pub(crate) const PATH: u8 = 1;
@@ -80,7 +80,8 @@ pub(super) fn static_meaning<P: Packet>(
             if (index != place::PATH && index != place::INDEX) || !packet.has_exclusions() {
                 return name::OTHER;
             }
-            // All bits of `longer` are set for the second path, `/index.html`, and none for the first path, `/`.
+            // `longer` is a mask: all its bits are set for the second path, `/index.html`, and none for the first path,
+            // `/`.
             let longer = u64::from(index & 1).wrapping_neg();
             let path = &mut http2.exclusion.path;
             path[0] = text(b"/\0\0\0\0\0\0\0") | (text(b"/index.h") & longer);
@@ -101,7 +102,8 @@ pub(super) fn static_meaning<P: Packet>(
     }
 }
 
-/// Returns whether the current string matters. After the first status, no string of a response matters.
+/// Returns whether Ebb needs the current string: a name, or the value of a name that Ebb knows. After the first status,
+/// Ebb needs no string of a response.
 #[inline(always)]
 pub(super) fn matters(side: Side, way: &Way) -> bool {
     let block = &way.block;
@@ -114,7 +116,7 @@ pub(super) fn matters(side: Side, way: &Way) -> bool {
 pub(super) fn look<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     let way = http2.way(side);
     let window = &way.direction.window;
-    let start = forget(&window.start);
+    let start = widen(&window.start);
     let block = &mut way.block;
     let sent = Sent {
         bytes: [window.eight(start), window.eight(start + 8)],
@@ -144,10 +146,10 @@ pub(super) fn look<P: Packet>(side: Side, http2: &mut Http2, packet: &P) {
     }
 }
 
-/// Returns the name in a literal string: one of [`name`].
+/// Returns the name that a literal string contains: one of [`name`].
 #[inline(always)]
 fn name_of(side: Side, sent: Sent) -> u8 {
-    /// Returns `name` if the string is `word`, in plain text or in the Huffman code; else 0.
+    /// Returns `name` if the sent string is `word`, in plain text or in the Huffman code; otherwise returns 0.
     macro_rules! is {
         ($sent:expr, $word:literal, $name:expr) => {{
             const PLAIN: Word = Word::plain($word);
@@ -190,13 +192,13 @@ fn class(sent: Sent) -> u8 {
     if digit.wrapping_sub(1) < 5 { digit } else { 0 }
 }
 
-/// The length of a string of two bytes in the Huffman code.
+/// Length of a string whose Huffman code has two bytes.
 const TWO_BYTES: u64 = CODED | 2;
-/// The length of a string of three bytes in the Huffman code.
+/// Length of a string whose Huffman code has three bytes.
 const THREE_BYTES: u64 = CODED | 3;
 
-/// Returns the meaning of a `:path` field: `name::PATH` if the copied path is excluded, else 0. `code` is [`HUFFMAN`]
-/// or 0.
+/// Returns the meaning of a `:path` field whose path has been copied to `http2.exclusion`: `name::PATH` if the path is
+/// excluded, otherwise 0. `code` is [`HUFFMAN`] if the path is in the Huffman code, otherwise 0.
 #[inline(always)]
 fn excluded<P: Packet>(http2: &mut Http2, packet: &P, code: u64) -> u8 {
     http2.exclusion.slot = u64::from(http2.slot) | code;

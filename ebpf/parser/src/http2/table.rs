@@ -1,8 +1,9 @@
 //! The known part of the table that a sender of header blocks keeps (RFC 7541, section 2.3.2).
 //!
 //! A count of the insertions is enough to follow the table: a sender never names an entry that it has evicted, so the
-//! sizes of entries do not matter. For each of the newest entries, one byte is kept: the meaning of the entry. Bias: an
-//! older entry has no meaning here. It can exist only in a table that is larger than the usual 4096 bytes.
+//! sizes of entries do not matter. For each of the newest entries, one byte is kept: the meaning that the entry has for
+//! Ebb (0: none). Bias: an older entry is treated as an entry without a meaning. It can exist only in a table that is
+//! larger than the usual 4096 bytes.
 
 /// Number of entries of the static table (RFC 7541, appendix A). The indexes of the sender's own entries follow.
 pub(super) const STATIC: u32 = 61;
@@ -15,11 +16,12 @@ const ENTRIES: usize = 128;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// Number of insertions (wrapping). Insertions while `living` was 0 are not counted.
+    /// Number of insertions (wrapping). While `living` is 0, insertions of entries without a meaning are not counted.
     inserted: u32,
-    /// Number of further insertions until the newest entry with a meaning is no longer kept; 0: no entry has a meaning.
+    /// Number of further insertions until no kept entry has a meaning; 0: no kept entry has a meaning now.
     living: u32,
-    /// Meaning of each entry, at the index that `inserted` had (modulo `ENTRIES`) after the entry's insertion.
+    /// Meaning of each kept entry. The index of an entry is the value that `inserted` had after the entry's insertion,
+    /// modulo `ENTRIES`.
     meanings: [u8; ENTRIES],
 }
 
@@ -31,8 +33,8 @@ impl Table {
         meanings: [0; ENTRIES],
     };
 
-    /// Returns whether any entry may have a meaning. If no entry has one, insertions of fields without a meaning are
-    /// not recorded.
+    /// Returns whether any kept entry may have a meaning. If none has one, insertions of entries without a meaning need
+    /// not be recorded.
     #[inline(always)]
     pub(super) fn knows_any(&self) -> bool {
         self.living != 0
@@ -42,13 +44,13 @@ impl Table {
     #[inline(always)]
     pub(super) fn recall(&self, index: u32) -> u8 {
         let age = index.wrapping_sub(STATIC + 1);
-        // All bits of `near` are set if the entry is kept; otherwise none. With a branch, the verifier would follow two
-        // paths.
+        // `near` is a mask: all its bits are set if the entry is kept; otherwise none. With a branch, the verifier
+        // would follow two paths.
         let near = (u64::from(age).wrapping_sub(ENTRIES as u64) >> 63).wrapping_neg() as u8;
         self.meanings[self.inserted.wrapping_sub(age) as usize & (ENTRIES - 1)] & near
     }
 
-    /// Inserts a field with this meaning; 0: none.
+    /// Inserts an entry with this meaning (0: none).
     #[inline(always)]
     pub(super) fn insert(&mut self, meaning: u8) {
         if meaning != 0 {

@@ -7,7 +7,7 @@
 /// This bit is set in a length if the string is in the Huffman code.
 pub(super) const CODED: u64 = 1 << 32;
 
-/// A word of at most 15 bytes, as it is sent.
+/// A word of at most 15 bytes, in the form in which it is sent: in plain text or in the Huffman code.
 pub(super) struct Word {
     bytes: [u64; 2],
     mask: [u64; 2],
@@ -88,8 +88,8 @@ impl Word {
     }
 }
 
-/// Returns the Huffman code of a letter, and its length in bits. The length is 0 for letters that are in no word that
-/// matters.
+/// Returns the Huffman code of a letter, and the length of the code in bits. The length is 0 for a letter that is in
+/// none of the words that Ebb looks for.
 const fn letter(byte: u8) -> (u32, u32) {
     match byte {
         b'-' => (0x16, 6),

@@ -22,7 +22,7 @@ struct Stream {
     bytes: Vec<u8>,
     /// Position of each message in `bytes`.
     messages: Vec<Range<usize>>,
-    /// End of the first head of each message.
+    /// For each message, the end of its first head.
     head_ends: Vec<usize>,
     bodies: Vec<Range<usize>>,
 }
@@ -84,7 +84,8 @@ fn truth(spoken: &[Spoken], streams: &[Stream; 2], seen: &[Seen; 2], fin: u64) -
         let lasted = end - starts[index];
         // When no request is in flight, the integral of requests in flight over time is the sum of the durations.
         figures.area += lasted;
-        // Just before this request ends, the requests in flight are this one and the later ones that have started.
+        // Just before the end of this request, the requests in flight are this request and all later requests that have
+        // started.
         let open = starts
             .iter()
             .skip(index)
@@ -125,7 +126,8 @@ fn play(spoken: &[Spoken], turns: &[Turn], first: [u32; 2], fin_with_last: bool)
         if at[side] == limits[side] {
             break;
         }
-        // Each turn has a later time than the turn before: events at the same time would have no order.
+        // Each turn has a later time than the turn before, because the order of events at the same time would not be
+        // known.
         wire.ledger.pass(turn.pause + 1);
         let stream = &streams[side];
         let turn = Turn {

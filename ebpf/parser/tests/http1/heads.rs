@@ -38,8 +38,8 @@ fn found(wire: &mut Wire, side: Side) -> Option<Framing> {
     })
 }
 
-/// Returns a damaged head. Each change consists of a position, a byte and a flag. It replaces the byte at the position,
-/// or repeats one line if the flag is true.
+/// Returns the last head of a message with damage. Each change consists of a position, a byte and a flag. If the flag
+/// is false, the change replaces the byte at the position; otherwise it repeats the line that the position selects.
 fn damaged(message: &Message, changes: &[(Index, u8, bool)]) -> Vec<u8> {
     let head = message.heads.last().unwrap().clone();
     let mut bytes = message.bytes[head].to_vec();

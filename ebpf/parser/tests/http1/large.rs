@@ -46,7 +46,7 @@ fn packets_of_thousands_of_requests() {
 }
 
 /// Number of chunks of one packet that old kernels can certainly parse: one step for each chunk, minus some steps for
-/// the surrounding bytes.
+/// the bytes before and after the chunks.
 const SURELY: usize = steps::HTTP1 * steps::TAIL_CALLS - 20;
 
 #[test]

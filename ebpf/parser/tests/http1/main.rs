@@ -1,8 +1,9 @@
-//! The HTTP/1 parser of the kernel programs, driven on the host exactly as the programs drive it.
+//! Tests of the HTTP/1 parser of the kernel programs. They run on the host, and call the parser as the kernel programs
+//! do.
 //!
-//! Every exchange is written once, with its expected counts, and played under every segmentation: the counts must not
-//! depend on TCP's segment boundaries. A generated conversation has its own expected counts, and an expected integral
-//! of requests in flight over time, to the nanosecond. The driver is in `ebb_parser_testing`.
+//! Every exchange is written once, with its expected counts. It is played with many divisions of its bytes into TCP
+//! segments: the counts must not depend on the division. A generated conversation has its own expected counts, and an
+//! expected integral of requests in flight over time, to the nanosecond. The driver is in `ebb_parser_testing`.
 
 #![allow(
     clippy::expect_used,

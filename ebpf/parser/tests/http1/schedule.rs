@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-/// One turn of a schedule: the sender, the number of bytes, and the effect of the network on them.
+/// One turn of a conversation: which side sends, how many bytes, and what the network does to them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) server: bool,
     pub(crate) length: usize,
-    /// The disturbance of the segment.
+    /// What the network does to the segment.
     pub(crate) disturbance: Disturbance,
-    /// Pause before the turn, ns.
+    /// Time that passes before the turn, ns.
     pub(crate) pause: u64,
 }
 
@@ -21,10 +21,11 @@ pub(crate) enum Disturbance {
     None,
     /// The segment begins this many bytes before the new data.
     Overlap(usize),
-    /// After the segment, a retransmission of earlier bytes arrives. It ends this many bytes before the segment's end.
+    /// After the segment, earlier bytes are retransmitted. The retransmission ends this many bytes before the segment's
+    /// end.
     Repeat(usize),
-    /// The bytes from this offset on overtake the bytes before it. The client's packets overtake anywhere. The server's
-    /// packets are not buffered, and overtake only inside a body.
+    /// The bytes from this offset on arrive before the bytes in front of them. In the client's stream, this happens
+    /// anywhere. In the server's stream, it happens only inside a body, because the server's packets are not buffered.
     Overtake(usize),
 }
 
@@ -47,8 +48,8 @@ pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     prop::collection::vec(turn, 1..40)
 }
 
-/// Cuts the bytes from `at` to `limit` of a stream for this turn. Returns the ranges in order of arrival, and the
-/// position up to which all bytes of the stream have arrived after this turn.
+/// Returns the ranges of a stream that arrive in this turn, in order of arrival, and the position up to which all bytes
+/// of the stream have arrived after this turn. The new bytes of the turn are between `at` and `limit`.
 pub(crate) fn pieces(
     turn: Turn,
     at: usize,

@@ -11,7 +11,7 @@ use proptest::{prelude::*, sample::select};
 pub(crate) struct Spoken {
     pub(crate) request: Message,
     pub(crate) response: Message,
-    /// The way in which the request ends if it is not aborted: one of [`ended`].
+    /// How the request ends if it is not aborted: one of [`ended`].
     pub(crate) way: usize,
     /// True if the response ends with the connection.
     pub(crate) closes: bool,
@@ -23,8 +23,7 @@ pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
     /// Ranges of all heads of the message, including those of interim responses.
     pub(crate) heads: Vec<Range<usize>>,
-    /// Ranges in which packets can overtake one another: the body, or the data of each chunk with the line end after
-    /// it.
+    /// Ranges in which packets can arrive out of order: the body, or the data of each chunk with the line end after it.
     pub(crate) bodies: Vec<Range<usize>>,
 }
 

@@ -55,7 +55,7 @@ fn packets_of_thousands_of_frames() {
 }
 
 /// Number of frames of one packet that old kernels can certainly parse: two steps for each frame (its head and its
-/// payload), minus some steps for the surrounding frames.
+/// payload), minus some steps for the frames before and after them.
 const SURELY: usize = steps::HTTP2 * steps::TAIL_CALLS / 2 - 20;
 
 #[test]

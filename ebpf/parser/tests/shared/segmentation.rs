@@ -61,7 +61,7 @@ fn every_split_in_two() {
 fn at_random(exchange: &Exchange) {
     let whole = exchange.play_whole();
     let config = config(1);
-    // There are about 150 exchanges, so each one runs fewer cases.
+    // There are about 150 exchanges, so each exchange gets fewer random cases than other tests get.
     let mut runner = TestRunner::new(Config {
         cases: config.cases / 8,
         ..config

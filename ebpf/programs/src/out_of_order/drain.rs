@@ -13,19 +13,19 @@ use ebb_parser::{
     direction::{Direction, Segment, Side, flag},
     http1,
     http2::{self, Http2},
-    out_of_order::{PIECE, PIECES, Piece, Stash},
-    serialisation::Turn,
+    out_of_order::{OutOfOrderBuffer, PIECE, PIECES, Piece},
+    serialisation::IngressSerialisation,
     steps,
 };
 
 use super::{
-    piece::{Kept, key},
+    piece::{PiecePacket, key},
     share::Share,
     store::remove,
 };
 use crate::{
     http2::take_over,
-    maps::{NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, stash},
+    maps::{NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, out_of_order_buffer},
     meter::Pod,
     segment::Header,
     serialisation,
@@ -39,9 +39,9 @@ pub struct Work<'a, T> {
     /// The socket of the connection.
     pub socket: *mut bpf_sock,
     /// The out-of-order buffer of the connection.
-    pub stash: *mut Stash,
+    pub buffer: *mut OutOfOrderBuffer,
     /// The ingress serialisation of the connection.
-    pub turn: *mut Turn,
+    pub serialisation: *mut IngressSerialisation,
     /// The HTTP/1 or HTTP/2 state of the connection.
     pub connection: *mut T,
     /// The counters of the pod.
@@ -53,19 +53,20 @@ pub struct Work<'a, T> {
 /// Returns the piece to be read next, and its segment. Returns `None` if the next byte is not in the buffer.
 #[inline(always)]
 fn next(
-    stash: &mut Stash,
+    buffer: &mut OutOfOrderBuffer,
     direction: &mut Direction,
-    turn: &mut Turn,
+    serialisation: &mut IngressSerialisation,
     pod: &Pod,
 ) -> Option<(*const Piece, Segment)> {
-    // Each call follows the reading of one piece, so it frees at most one piece.
-    if stash.has_read(direction.next) {
-        remove(key(stash, stash.found().first), &Share::of(pod)?);
-        stash.free_found();
+    // This function is called after each piece that has been read, so it frees at most one piece.
+    if buffer.has_read(direction.next) {
+        remove(key(buffer, buffer.found().first), &Share::of(pod)?);
+        buffer.free_found();
     }
-    if !stash.holds(direction.next) {
+    if !buffer.holds(direction.next) {
         if direction.has(flag::MIDWAY) {
-            // The parser's window already holds the rest of the last piece, so the parser gets an empty segment.
+            // The parser's window already holds the rest of the piece that was read last, so the parser gets an empty
+            // segment.
             let blank = NO_PIECE.get_ptr(0)?;
             let segment = Segment {
                 first: direction.next,
@@ -75,11 +76,11 @@ fn next(
             };
             return Some((blank, direction.arrived(segment)));
         }
-        turn.keeps_nothing(pod, || stash.is_empty());
+        serialisation.record_empty(pod, || buffer.is_empty());
         return None;
     }
-    let place = stash.found();
-    let piece = PIECES_KEPT.get_ptr(key(stash, place.first))?;
+    let place = buffer.found();
+    let piece = PIECES_KEPT.get_ptr(key(buffer, place.first))?;
     let segment = Segment {
         first: place.first,
         length: place.length,
@@ -89,22 +90,28 @@ fn next(
     Some((piece, direction.arrived(segment)))
 }
 
-/// Takes up to `STEPS` steps through the next piece, on HTTP/1. Returns `false` if there is nothing more to read on
-/// HTTP/1.
+/// Parses the next piece of an HTTP/1 connection, in at most `STEPS` parser steps. Returns `false` if there is nothing
+/// more to read as HTTP/1.
 #[inline(always)]
 fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
-    // SAFETY: socket storage is valid while the program runs; `turn` and the other fields of the connection that are
-    // used here do not overlap.
-    let (stash, turn, connection) =
-        unsafe { (&mut *work.stash, &mut *work.turn, &mut *work.connection) };
+    // SAFETY: socket storage is valid while the program runs; `serialisation` and the other fields of the connection
+    // that are used here do not overlap.
+    let (buffer, serialisation, connection) = unsafe {
+        (
+            &mut *work.buffer,
+            &mut *work.serialisation,
+            &mut *work.connection,
+        )
+    };
     if connection.requests.has(flag::UNREADABLE) {
         http1::leave(Side::Requests, connection, &mut work.pod);
         return false;
     }
-    let Some((piece, segment)) = next(stash, &mut connection.requests, turn, &work.pod) else {
+    let Some((piece, segment)) = next(buffer, &mut connection.requests, serialisation, &work.pod)
+    else {
         return false;
     };
-    let packet = Kept {
+    let packet = PiecePacket {
         piece,
         rules: work.rules,
     };
@@ -126,20 +133,31 @@ fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
     true
 }
 
-/// Takes up to `STEPS` steps through the next piece, on HTTP/2. Returns `false` if there is nothing more to read.
+/// Parses the next piece of an HTTP/2 connection, in at most `STEPS` parser steps. Returns `false` if there is nothing
+/// more to read.
 #[inline(always)]
 fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
     // SAFETY: socket storage is valid while the program runs.
-    let (stash, turn, http2) =
-        unsafe { (&mut *work.stash, &mut *work.turn, &mut *work.connection) };
+    let (buffer, serialisation, http2) = unsafe {
+        (
+            &mut *work.buffer,
+            &mut *work.serialisation,
+            &mut *work.connection,
+        )
+    };
     if http2.requests.direction.has(flag::UNREADABLE) {
         http2::leave(Side::Requests, http2, &mut work.pod);
         return false;
     }
-    let Some((piece, segment)) = next(stash, &mut http2.requests.direction, turn, &work.pod) else {
+    let Some((piece, segment)) = next(
+        buffer,
+        &mut http2.requests.direction,
+        serialisation,
+        &work.pod,
+    ) else {
         return false;
     };
-    let packet = Kept {
+    let packet = PiecePacket {
         piece,
         rules: work.rules,
     };
@@ -161,7 +179,7 @@ fn give_up_http1(connection: &mut Conn, pod: &mut Pod) {
     http1::leave(Side::Requests, connection, pod);
 }
 
-/// Makes the connection opaque, on HTTP/2, because the out-of-order buffer cannot be read.
+/// Makes an HTTP/2 connection opaque, because its out-of-order buffer cannot be read.
 #[inline(always)]
 fn give_up_http2(http2: &mut Http2, pod: &mut Pod) {
     http2.requests.direction.flags |= flag::UNREADABLE;
@@ -180,21 +198,22 @@ pub fn read_a_head(work: &mut Work<'_, Conn>) {
     }
 }
 
-/// Makes an HTTP/2 connection opaque: HTTP/2 has no typical head that could be read in one run.
+/// Makes an HTTP/2 connection opaque without reading its buffer: no small number of steps is enough for typical HTTP/2
+/// data, as it is for a typical HTTP/1 head.
 #[inline(always)]
 pub fn read_nothing(work: &mut Work<'_, Http2>) {
     // SAFETY: socket storage is valid while the program runs.
     give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
 }
 
-/// Reads all of the out-of-order buffer, on HTTP/1.
+/// Reads the whole out-of-order buffer of an HTTP/1 connection, with `bpf_loop`.
 #[inline(always)]
 pub fn read_all_http1(work: &mut Work<'_, Conn>) {
     // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
     unsafe { bpf_loop(RUNS, http1_run as *mut c_void, (&raw mut *work).cast(), 0) };
 }
 
-/// Reads all of the out-of-order buffer, on HTTP/2.
+/// Reads the whole out-of-order buffer of an HTTP/2 connection, with `bpf_loop`.
 #[inline(always)]
 pub fn read_all_http2(work: &mut Work<'_, Http2>) {
     // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
@@ -217,7 +236,8 @@ extern "C" fn http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
     }))
 }
 
-/// Reads the out-of-order buffer without `bpf_loop`, on HTTP/1: at most one piece, then the program calls itself.
+/// Reads at most one piece from the out-of-order buffer of an HTTP/1 connection, without `bpf_loop`. Then the program
+/// calls itself.
 #[inline(always)]
 pub fn drain_http1(context: &SkBuffContext) {
     drain_http1_by(context, |work| {
@@ -229,13 +249,14 @@ pub fn drain_http1(context: &SkBuffContext) {
     });
 }
 
-/// Reads the out-of-order buffer with `bpf_loop`, on HTTP/1: all of it in one run.
+/// Reads the whole out-of-order buffer of an HTTP/1 connection in one run, with `bpf_loop`.
 #[inline(always)]
 pub fn drain_all_http1(context: &SkBuffContext) {
     drain_http1_by(context, |work| read_all_http1(work));
 }
 
-/// Reads the out-of-order buffer without `bpf_loop`, on HTTP/2: at most one piece, then the program calls itself.
+/// Reads at most one piece from the out-of-order buffer of an HTTP/2 connection, without `bpf_loop`. Then the program
+/// calls itself.
 #[inline(always)]
 pub fn drain_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| {
@@ -247,7 +268,7 @@ pub fn drain_http2(context: &SkBuffContext) {
     });
 }
 
-/// Reads the out-of-order buffer with `bpf_loop`, on HTTP/2: all of it in one run.
+/// Reads the whole out-of-order buffer of an HTTP/2 connection in one run, with `bpf_loop`.
 #[inline(always)]
 pub fn drain_all_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| read_all_http2(work));
@@ -256,7 +277,7 @@ pub fn drain_all_http2(context: &SkBuffContext) {
 /// Records the sequence number up to which TCP has accepted data from the client. The number is passed through memory:
 /// otherwise the verifier would track its bounds through all the parsing that follows.
 #[inline(always)]
-fn ask_tcp(socket: *mut bpf_sock, stash: *mut Stash, next: u32) {
+fn ask_tcp(socket: *mut bpf_sock, buffer: *mut OutOfOrderBuffer, next: u32) {
     // SAFETY: the pointer is to the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(socket) };
     let taken = if tcp.is_null() {
@@ -266,16 +287,16 @@ fn ask_tcp(socket: *mut bpf_sock, stash: *mut Stash, next: u32) {
         unsafe { (*tcp).rcv_nxt }
     };
     // SAFETY: socket storage is valid while the program runs.
-    unsafe { &mut *stash }.tcp_has_taken(taken);
+    unsafe { &mut *buffer }.set_tcp_accepted(taken);
 }
 
 /// Returns true if TCP has accepted the next bytes and the programs never saw them. This should not happen. If it
 /// happens, the connection must become opaque: if the programs waited for these bytes, they would silently count
 /// nothing more on this connection.
 #[inline(always)]
-fn has_missed(stash: *mut Stash, direction: &Direction) -> bool {
+fn has_missed(buffer: *mut OutOfOrderBuffer, direction: &Direction) -> bool {
     // SAFETY: socket storage is valid while the program runs.
-    unsafe { &mut *stash }.misses(direction.next)
+    unsafe { &mut *buffer }.misses(direction.next)
 }
 
 #[inline(always)]
@@ -291,33 +312,33 @@ fn drain_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
     let (Some(mut pod), Some(rules)) = (Pod::of(slot), RULES.get(slot)) else {
         return;
     };
-    if !serialisation::take_to_look(context, own, &pod) {
+    if !serialisation::acquire_to_drain(context, own, &pod) {
         return;
     }
     if own.is(state::HTTP2) {
         go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
-    } else if own.turn.has_lost() {
+    } else if own.serialisation.has_lost() {
         give_up_http1(own, &mut pod);
-    } else if let Some(stash) = stash(header.socket) {
-        ask_tcp(header.socket, stash, own.requests.next);
+    } else if let Some(buffer) = out_of_order_buffer(header.socket) {
+        ask_tcp(header.socket, buffer, own.requests.next);
         read(&mut Work {
             socket: header.socket,
-            stash,
-            turn: &raw mut own.turn,
+            buffer,
+            serialisation: &raw mut own.serialisation,
             connection,
             pod: pod.again(),
             rules,
         });
-        // The last line of HTTP/1 may have been in the buffer: then the rest of the buffer is HTTP/2.
+        // The connection may have changed to HTTP/2 within the buffer: then the rest of the buffer is HTTP/2.
         if own.is(state::HTTP2) {
             go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
         }
         let is_read = !own.is(state::CLOSED | state::TUNNEL | state::OPAQUE);
-        if is_read && has_missed(stash, &own.requests) {
-            own.lose(&mut pod, event::MISSED);
+        if is_read && has_missed(buffer, &own.requests) {
+            own.lose(&mut pod, event::BYTES_MISSED);
         }
     }
-    serialisation::give_up(context, own, &pod);
+    serialisation::release(context, own, &pod);
 }
 
 #[inline(always)]
@@ -334,24 +355,24 @@ fn drain_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) 
         return;
     };
     own.requests.begin_packet();
-    if connection.turn.has_lost() {
+    if connection.serialisation.has_lost() {
         give_up_http2(own, &mut pod);
-    } else if let Some(stash) = stash(header.socket) {
-        ask_tcp(header.socket, stash, own.requests.direction.next);
+    } else if let Some(buffer) = out_of_order_buffer(header.socket) {
+        ask_tcp(header.socket, buffer, own.requests.direction.next);
         read(&mut Work {
             socket: header.socket,
-            stash,
-            turn: &raw mut connection.turn,
+            buffer,
+            serialisation: &raw mut connection.serialisation,
             connection: http2,
             pod: pod.again(),
             rules,
         });
-        if own.is_read() && has_missed(stash, &own.requests.direction) {
-            connection.lose(&mut pod, event::MISSED);
+        if own.is_read() && has_missed(buffer, &own.requests.direction) {
+            connection.lose(&mut pod, event::BYTES_MISSED);
         }
     }
     if own.has_become_opaque() {
         connection.happened(event::UNREADABLE);
     }
-    serialisation::give_up(context, connection, &pod);
+    serialisation::release(context, connection, &pod);
 }

@@ -5,23 +5,24 @@ use core::arch::asm;
 use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
 use ebb_abi::{Exclusion, PodRules};
 use ebb_parser::{
-    out_of_order::{PIECE, PIECE_WORDS, Piece, PieceKey, Stash},
+    out_of_order::{OutOfOrderBuffer, PIECE, PIECE_WORDS, Piece, PieceKey},
     packet::Packet,
     window::{CARRY, LOAD, Window},
 };
 
 use crate::{maps::EXCLUSIONS, meter::masked};
 
-/// Returns the key of a connection's piece. `first` is the sequence number of the piece's first byte.
+/// Returns the map key of a piece of a connection's data. `first` is the sequence number of the piece's first byte.
 #[inline(always)]
-pub fn key(stash: &Stash, first: u32) -> PieceKey {
+pub fn key(buffer: &OutOfOrderBuffer, first: u32) -> PieceKey {
     PieceKey {
-        socket: stash.socket,
+        socket: buffer.socket,
         first: u64::from(first),
     }
 }
 
-/// Copies 1 to [`PIECE`] bytes of a packet into a piece. Returns `false` if the kernel cannot copy them.
+/// Copies 1 to [`PIECE`] bytes of a packet to a piece of the out-of-order buffer. Returns `false` if the kernel cannot
+/// copy them.
 #[inline(always)]
 pub fn load(context: &SkBuffContext, offset: u32, piece: *mut Piece, length: u32) -> bool {
     let less = masked::<{ PIECE - 1 }>(length.wrapping_sub(1) as usize) as u32;
@@ -29,13 +30,13 @@ pub fn load(context: &SkBuffContext, offset: u32, piece: *mut Piece, length: u32
     unsafe { bpf_skb_load_bytes(context.as_ptr().cast(), offset, piece.cast(), less + 1) == 0 }
 }
 
-/// A piece that the parsers read like a packet.
-pub(super) struct Kept<'a> {
+/// A piece of the out-of-order buffer, in the form of a packet for the parsers.
+pub(super) struct PiecePacket<'a> {
     pub(super) piece: *const Piece,
     pub(super) rules: &'a PodRules,
 }
 
-impl Packet for Kept<'_> {
+impl Packet for PiecePacket<'_> {
     #[inline(always)]
     fn load(&self, offset: u32, window: &mut Window, at: u32, length: u32) -> bool {
         if at > CARRY || length > LOAD {

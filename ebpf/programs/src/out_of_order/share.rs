@@ -12,7 +12,7 @@ use crate::{
     meter::{Pod, add},
 };
 
-/// Counters of the pieces of one pod, and of the pieces of all pods of the node.
+/// Counters of pieces in the out-of-order buffer: those of one pod, and those of all pods of the node.
 pub struct Share {
     own: *mut u64,
     all: *mut u64,
@@ -22,12 +22,12 @@ impl Share {
     /// Returns the counters of a pod.
     #[inline(always)]
     pub fn of(pod: &Pod) -> Option<Self> {
-        // No pod has the slot `NO_SLOT`, so the counter in this slot is used for the pieces of all pods.
+        // The counter in the slot `NO_SLOT` is that of all pods together, because no pod has this slot.
         let all = PODS.get_ptr_mut(NO_SLOT)?;
         Some(Self {
-            own: pod.kept(),
+            own: pod.pieces(),
             // SAFETY: the pointer is to a field of a map value.
-            all: unsafe { &raw mut (*all).kept },
+            all: unsafe { &raw mut (*all).pieces },
         })
     }
 
@@ -38,14 +38,14 @@ impl Share {
         unsafe { share_has_room(self.own.read_volatile(), self.all.read_volatile()) }
     }
 
-    /// Counts a piece that has been taken.
+    /// Counts one more piece that the pod holds.
     #[inline(always)]
     pub fn take(&self) {
         add(self.own, 1);
         add(self.all, 1);
     }
 
-    /// Counts a piece that has been freed.
+    /// Counts one piece less that the pod holds.
     #[inline(always)]
     pub fn give_back(&self) {
         add(self.own, 1u64.wrapping_neg());

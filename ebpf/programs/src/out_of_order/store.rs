@@ -8,7 +8,7 @@ use ebb_abi::{event, ingress};
 use ebb_parser::{
     conn::{Conn, state},
     direction::{Segment, Side},
-    out_of_order::{PIECE, PIECES, PieceKey, Place, Stash},
+    out_of_order::{OutOfOrderBuffer, PIECE, PIECES, PieceKey, PiecePlace},
     packet::Meter as _,
     steps,
 };
@@ -18,7 +18,7 @@ use super::{
     share::Share,
 };
 use crate::{
-    maps::{EEXIST, NO_PIECE, PIECES_KEPT, connection, go_on_in, make_stash},
+    maps::{EEXIST, NO_PIECE, PIECES_KEPT, connection, go_on_in, make_out_of_order_buffer},
     meter::Pod,
     segment::Header,
     serialisation,
@@ -38,18 +38,18 @@ pub fn store_packet(context: &SkBuffContext) {
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    if connection.is(state::TUNNEL | state::OPAQUE | state::JOINING) {
+    if connection.is(state::TUNNEL | state::OPAQUE | state::ATTACHING) {
         // The segment is not stored, because the parsers would not read it.
     } else {
         match store(context, &header, connection, &pod) {
-            Ok(()) => connection.turn.put_aside(),
+            Ok(()) => connection.serialisation.record_buffered(),
             Err(event) => connection.lose(&mut pod, event),
         }
     }
     serialisation::go_on(context, connection, &pod);
 }
 
-/// Stores a segment in pieces. Fails with the event to report if there is no room.
+/// Stores a segment in pieces. If there is no room, fails with the event that the caller must report.
 #[inline(always)]
 fn store(
     context: &SkBuffContext,
@@ -57,33 +57,34 @@ fn store(
     connection: &Conn,
     pod: &Pod,
 ) -> Result<(), usize> {
-    let (Some(stash), Some(share)) = (make_stash(header.socket), Share::of(pod)) else {
-        return Err(event::NO_ROOM);
+    let (Some(buffer), Some(share)) = (make_out_of_order_buffer(header.socket), Share::of(pod))
+    else {
+        return Err(event::OUT_OF_ORDER_FULL);
     };
     // SAFETY: socket storage is valid while the program runs; each CPU writes only to places that it has claimed.
-    let stash = unsafe { &mut *stash };
+    let buffer = unsafe { &mut *buffer };
     // SAFETY: the pointer is the program's context.
-    stash.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
+    buffer.socket = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     let segment = header.segment;
     for _ in 0..steps::PIECES {
-        let done = serialisation::put_aside(context);
+        let done = serialisation::stored_bytes(context);
         if done >= segment.length {
             return Ok(());
         }
-        let done = store_piece(context, stash, connection, pod, &share, segment, done)?;
-        serialisation::set_put_aside(context, done);
+        let done = store_piece(context, buffer, connection, pod, &share, segment, done)?;
+        serialisation::set_stored_bytes(context, done);
     }
     go_on_in(context, Side::Requests, ingress::OUT_OF_ORDER_STORE);
-    // This line is reached only by a segment with more pieces than a packet can have.
-    Err(event::NO_ROOM)
+    // Only a segment with more pieces than a packet can have reaches this line.
+    Err(event::OUT_OF_ORDER_FULL)
 }
 
-/// Stores the next piece of a segment, after its first `done` bytes. Returns the number of bytes that are stored now.
-/// Fails with the event to report if there is no room.
+/// Stores one piece of a segment: the bytes that follow its first `done` bytes. Returns the number of bytes of the
+/// segment that are stored then. If there is no room, fails with the event that the caller must report.
 #[inline(always)]
 fn store_piece(
     context: &SkBuffContext,
-    stash: &mut Stash,
+    buffer: &mut OutOfOrderBuffer,
     connection: &Conn,
     pod: &Pod,
     share: &Share,
@@ -97,27 +98,27 @@ fn store_piece(
         PIECE as u32
     };
     let first = segment.first.wrapping_add(done);
-    let lock = &raw mut stash.lock;
-    let claim = pod.locked(lock, || stash.claim(first, length));
+    let lock = &raw mut buffer.lock;
+    let claim = pod.locked(lock, || buffer.claim(first, length));
     if claim.is_full() {
-        return Err(event::NO_ROOM);
+        return Err(event::OUT_OF_ORDER_FULL);
     }
-    let there = claim.there();
+    let there = claim.stored_length();
     if there != 0 {
         return Ok(done + if there < length { there } else { length });
     }
     if !share.has_room() {
-        stash.settle(claim.index(), Place::FREE);
-        return Err(event::NO_SHARE);
+        buffer.set_place(claim.index(), PiecePlace::FREE);
+        return Err(event::OUT_OF_ORDER_SHARE_FULL);
     }
-    let key = key(stash, first);
+    let key = key(buffer, first);
     let is_made = match NO_PIECE.get(0) {
         Some(blank) => match PIECES_KEPT.insert(key, blank, u64::from(BPF_NOEXIST)) {
             Ok(()) => {
                 share.take();
                 true
             }
-            // If the key exists, the program `handshake_read` has just stored and counted this piece.
+            // If the map has the key already, the program `handshake_read` has just stored and counted this piece.
             Err(error) => error == EEXIST,
         },
         None => false,
@@ -127,24 +128,25 @@ fn store_piece(
             .get_ptr_mut(key)
             .is_some_and(|piece| load(context, segment.offset.wrapping_add(done), piece, length));
     let place = if stored {
-        Place { first, length }
+        PiecePlace { first, length }
     } else {
-        Place::FREE
+        PiecePlace::FREE
     };
-    stash.settle(claim.index(), place);
-    // A connection that closes frees all its pieces. If this connection was closed while this program ran, this piece
-    // may have been stored too late to be freed.
+    buffer.set_place(claim.index(), place);
+    // A connection that closes frees all its pieces. If the connection was closed while this program ran, this piece
+    // may have been stored too late to be freed. So this program frees it.
     if !stored || connection.is_closed_now() {
         remove(key, share);
     }
     if stored {
         Ok(done + length)
     } else {
-        Err(event::NO_ROOM)
+        Err(event::OUT_OF_ORDER_FULL)
     }
 }
 
-/// Frees a piece, if it exists. If several CPUs free the piece at once, only one of them subtracts it from the share.
+/// Frees a piece, if it exists. If several CPUs free the piece at once, only one of them subtracts it from the counters
+/// of pieces.
 #[inline(always)]
 pub fn remove(key: PieceKey, share: &Share) {
     if PIECES_KEPT.remove(key).is_ok() {
@@ -154,17 +156,17 @@ pub fn remove(key: PieceKey, share: &Share) {
 
 /// Frees all pieces of a connection that closes.
 #[inline(always)]
-pub fn clear(stash: Option<*mut Stash>, pod: &Pod) {
-    let (Some(stash), Some(share)) = (stash, Share::of(pod)) else {
+pub fn clear(buffer: Option<*mut OutOfOrderBuffer>, pod: &Pod) {
+    let (Some(buffer), Some(share)) = (buffer, Share::of(pod)) else {
         return;
     };
     // SAFETY: socket storage is valid while the program runs.
-    let stash = unsafe { &mut *stash };
+    let buffer = unsafe { &mut *buffer };
     for index in 0..PIECES {
-        let place = stash.places[index];
-        if place != Place::FREE {
-            remove(key(stash, place.first), &share);
-            stash.settle(index as u32, Place::FREE);
+        let place = buffer.places[index];
+        if place != PiecePlace::FREE {
+            remove(key(buffer, place.first), &share);
+            buffer.set_place(index as u32, PiecePlace::FREE);
         }
     }
 }

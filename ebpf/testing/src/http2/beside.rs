@@ -20,7 +20,7 @@ const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 /// The bytes that each side sends, in the order in which the programs see them.
 pub type Script = Vec<(Side, Vec<u8>)>;
 
-/// Result of playing a script.
+/// Result of playing a [`Script`].
 #[derive(Debug)]
 pub struct Played {
     /// The counts after the close of the connection.
@@ -29,8 +29,8 @@ pub struct Played {
     pub left: u64,
     /// Number of streams in flight when the parser made the connection opaque; `None` if it did not.
     pub opaque: Option<u64>,
-    /// The reason why no HTTP/2 peer could have sent the bytes of one side; `None` if a peer could. Nothing is compared
-    /// after such bytes.
+    /// The reason why the bytes of one side are not valid HTTP/2; `None` if the bytes of both sides are valid. From
+    /// invalid bytes on, nothing is compared.
     pub broken: Option<Broken>,
 }
 

@@ -2,7 +2,7 @@
 
 use httlib_hpack::{Encoder, EncoderError, EncoderInput};
 
-/// Representation of a literal field.
+/// HPACK representation of a literal field.
 pub type How = u8;
 
 /// The field is not inserted into the table.
@@ -17,7 +17,7 @@ pub const HUFFMAN: How = Encoder::HUFFMAN_NAME | Encoder::HUFFMAN_VALUE;
 /// Number of entries of the static table. The indexes of the sender's own entries follow.
 pub const STATIC: u32 = 61;
 
-/// One instruction of a header block.
+/// One field of a header block, or a new size of the HPACK table.
 #[derive(Clone, Copy, Debug)]
 pub enum Field<'a> {
     /// The index of an entry of the tables.
@@ -26,19 +26,19 @@ pub enum Field<'a> {
     Named(u32, &'a str, How),
     /// A name and a value.
     Literal(&'a str, &'a str, How),
-    /// A new size of the table.
+    /// A new size of the HPACK table.
     Resize(u32),
     /// A name and a value, in the representation that the encoder finds best: by the indexes of table entries, if there
     /// are any, else in the Huffman code. A field without an entry is inserted into the table.
     Best(&'a str, &'a str),
 }
 
-/// The table of one sender.
+/// A sender of header blocks, with its HPACK table.
 #[derive(Debug)]
 pub struct Sender(Encoder<'static>);
 
 impl Sender {
-    /// Returns a sender with an empty table.
+    /// Returns a sender with an empty HPACK table.
     pub fn new() -> Self {
         Self(Encoder::default())
     }
@@ -79,7 +79,7 @@ impl Default for Sender {
     }
 }
 
-/// Returns the first block of a new sender.
+/// Returns a header block with these fields, the first block of a new sender.
 pub fn block(fields: &[Field<'_>]) -> Vec<u8> {
     Sender::new().block(fields)
 }

@@ -88,7 +88,7 @@ impl Plan {
 /// A recorded conversation.
 #[derive(Debug)]
 pub struct Talk {
-    /// The bytes of both sides.
+    /// The bytes that the client and the server have sent.
     pub script: Script,
     /// Number of requests that the server accepted.
     pub accepted: u64,
@@ -96,7 +96,8 @@ pub struct Talk {
     pub ended: [u64; ended::WAYS],
 }
 
-/// Lets a client of `h2` send these requests to a server of `h2`, at most `at_once` at a time.
+/// Lets a client of the crate `h2` send these requests to a server of the same crate, at most `at_once` requests at a
+/// time.
 pub fn talk(plans: Vec<Plan>, at_once: usize) -> Talk {
     let mut ended = [0; ended::WAYS];
     for plan in &plans {
@@ -147,7 +148,7 @@ pub struct Served {
 
 /// Lets an `h2` server respond to the client's part of a script. The server answers each request immediately.
 pub fn served(told: &Script) -> Served {
-    /// Capacity of the pipe in bytes, more than any script has: neither side ever waits for the other one to read.
+    /// Capacity of the pipe in bytes. Every script is shorter, so neither side ever waits for the other one to read.
     const ROOM: usize = 1 << 24;
     /// If the server has run this number of times without output, it has nothing more to send.
     const PATIENCE: usize = 3;

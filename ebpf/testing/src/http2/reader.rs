@@ -99,8 +99,8 @@ impl Reader {
         }
     }
 
-    /// Returns a reader for bytes that may split a header block anywhere. This reader rejects a split block, because
-    /// the parser does not examine a string that continues in another frame.
+    /// Returns a reader for any bytes, in which a header block may be split between frames at any byte. This reader
+    /// rejects every split block, because the parser does not examine a string that continues in another frame.
     pub fn without_continuations() -> Self {
         Self {
             continued: false,

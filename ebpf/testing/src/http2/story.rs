@@ -1,7 +1,7 @@
-//! Conversations that are unusual but allowed: frames of every type, on any stream, with heads cut and encoded in every
-//! way.
+//! HTTP/2 conversations that are unusual but allowed: frames of every type, on any stream, with header blocks cut and
+//! encoded in every way.
 //!
-//! A story is made from any bytes: those of a fuzzer or of a property test.
+//! Such a conversation is called a story. It is generated from any bytes: those of a fuzzer or of a property test.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::EXCLUDED;
 
-/// Names that fields may have. The parser knows some of them. The other names only begin like known names.
+/// Names that header fields may have. The parser knows some of them. The other names only begin like known names.
 const NAMES: [&str; 12] = [
     "user-agent",
     "k-network-probe",
@@ -35,7 +35,7 @@ const NAMES: [&str; 12] = [
     "a-name-that-is-longer-than-forty-bytes-in-all",
 ];
 
-/// Values that fields may have.
+/// Values that header fields may have.
 const VALUES: [&str; 12] = [
     "kube-probe/1.30",
     "kube-probe/",
@@ -51,14 +51,14 @@ const VALUES: [&str; 12] = [
     "\u{7f}\u{1}~^",
 ];
 
-/// Values without a meaning. With a name from the sender's table, only these values are used: the parser does not know
-/// all names in that table.
+/// Values that have no meaning for Ebb. If the name of a field is an index into the sender's HPACK table, only these
+/// values are used: the parser does not know all names in that table.
 const PLAIN_VALUES: [&str; 4] = ["curl/8.5.0", "", "/index.html", "~^"];
 
-/// Statuses for literal fields.
+/// Statuses for responses whose status is a literal field.
 const STATUSES: [&str; 8] = ["200", "201", "302", "304", "418", "503", "599", "103"];
 
-/// A field. Its numbers select entries of the lists above, or of the tables.
+/// A header field. Its numbers select entries of the lists `NAMES` and `VALUES`, or of the HPACK tables.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum AnyField {
     Static(u8),
@@ -69,7 +69,7 @@ enum AnyField {
     Long { length: u16, how: u8 },
 }
 
-/// The way in which a head is cut into frames, its padding, and its priority.
+/// The way in which a header block is cut into frames, and the padding and priority of its first frame.
 #[derive(Arbitrary, Clone, Debug)]
 struct Dress {
     cuts: Vec<u8>,
@@ -77,7 +77,7 @@ struct Dress {
     priority: bool,
 }
 
-/// One event of a story.
+/// One event of a [`Story`].
 #[derive(Arbitrary, Clone, Debug)]
 enum Step {
     /// The client sends a request. `skip` stream identifiers are skipped.
@@ -122,9 +122,9 @@ enum Step {
         fields: Vec<AnyField>,
         padding: Option<u8>,
     },
-    /// The size of one side's table changes.
+    /// One side changes the size of its HPACK table.
     Resize { server: bool, size: u16 },
-    /// Either side sends a frame of another known type, which changes no count.
+    /// Either side sends a frame of another type that HTTP/2 defines. The frame changes no count.
     Other { server: bool, which: u8, stream: u8 },
     /// Either side sends a frame of an unknown type.
     Unknown {
@@ -136,12 +136,12 @@ enum Step {
     },
 }
 
-/// A conversation over a whole connection.
+/// A conversation of a client and a server on one connection, from its beginning to its end.
 #[derive(Clone, Debug)]
 pub struct Story(Vec<Step>);
 
 impl<'a> Arbitrary<'a> for Story {
-    /// Makes as many steps as the bytes suffice for. One more byte makes one more step, or a longer step.
+    /// Generates steps until all bytes are used. One more byte makes one more step, or a longer step.
     fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let mut steps = Vec::new();
         while !bytes.is_empty() {
@@ -198,7 +198,8 @@ impl Block {
         }
     }
 
-    /// Returns the lengths of the block's frames: the lengths in `wished`, moved to places where a cut is possible.
+    /// Returns the lengths of the parts into which the block is cut. They are the lengths in `wished`, but each cut is
+    /// moved to the next position at which a cut is possible.
     fn cuts(&self, wished: &[u8]) -> Vec<usize> {
         let mut lengths = Vec::new();
         let mut at = 0;
@@ -254,8 +255,8 @@ impl Teller {
         }
     }
 
-    /// Returns a block, with the ranges that must not be cut: the parser does not examine a string that continues in
-    /// another frame.
+    /// Returns a header block, and the ranges of the block that must not be cut. The parser does not examine a string
+    /// that continues in another frame, so a cut in a string that it examines would change the counts.
     fn block(&mut self, side: Side, first: &[Field<'_>], fields: &[AnyField]) -> Block {
         let mut block = Block::default();
         let sender = &mut self.senders[side as usize];
@@ -268,8 +269,8 @@ impl Teller {
         for field in fields {
             let long;
             let field = match *field {
-                // The index is above those of the paths and statuses: a block has only one of them, as one of its first
-                // fields.
+                // The index is greater than those of the paths and statuses in the static table. A block has only one
+                // path or status, as one of its first fields.
                 AnyField::Static(index) => Field::Indexed(15 + u32::from(index) % (STATIC - 14)),
                 AnyField::Recent(index) => Field::Indexed(STATIC + 1 + u32::from(index) % 64),
                 AnyField::Named {
@@ -312,7 +313,7 @@ impl Teller {
     fn head(&mut self, side: Side, stream: u32, ends: bool, block: &Block, dress: &Dress) {
         let mut flags = if ends { END_STREAM } else { 0 };
         let mut frames = continued(stream, flags, &block.bytes, &block.cuts(&dress.cuts));
-        // Only the first frame can have padding and a priority, so the first frame is written again.
+        // Only the first frame can have padding and a priority, so the first frame is built again with them.
         let mut payload = frames[0][9..].to_vec();
         flags |= frames[0][4];
         if dress.priority {

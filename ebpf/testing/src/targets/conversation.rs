@@ -10,7 +10,7 @@ use ebb_parser::direction::{Segment, Side};
 
 use super::{
     Target,
-    arrivals::{Arrival, Place, read, write},
+    packets::{FuzzPacket, PacketPlace, read, write},
 };
 use crate::{
     http2::{
@@ -36,18 +36,19 @@ const PAUSE: u64 = 1_000_000;
 const FIRST: [u32; 2] = [u32::MAX - 100, u32::MAX - 20];
 
 fn run(bytes: &[u8]) {
-    let arrivals = read(bytes);
-    let arrived = play(&arrivals, false);
-    let lost = |arrival: &Arrival| matches!(arrival.place, Place::Ahead(_));
-    if !arrivals.iter().any(lost) {
-        let mut read = play(&arrivals, true);
-        let late = |arrival: &Arrival| matches!(arrival.place, Place::Late(_));
-        if read.ended[ended::OPAQUE] > 0 || arrivals.iter().any(late) {
-            // In two cases, the delivery byte by byte (`read`) and the delivery in packets (`arrived`) can differ in
-            // the latencies and in the integral of requests in flight over time, so these are not compared. When a
-            // connection becomes opaque, earlier requests are aborted with the next egress packet, even if this packet
-            // is a retransmission; the delivery byte by byte has no retransmissions. If packets are late, the bytes
-            // after a body are read as soon as they arrive, even if a part of the body is missing.
+    let packets = read(bytes);
+    let arrived = play(&packets, false);
+    let lost = |packet: &FuzzPacket| matches!(packet.place, PacketPlace::Ahead(_));
+    if !packets.iter().any(lost) {
+        let mut read = play(&packets, true);
+        let late = |packet: &FuzzPacket| matches!(packet.place, PacketPlace::Late(_));
+        if read.ended[ended::OPAQUE] > 0 || packets.iter().any(late) {
+            // `arrived` is the result of the delivery in packets, `read` that of the delivery byte by byte. The
+            // latencies and the integral of requests in flight over time can differ between them in two cases, so they
+            // are not compared. First: the connection becomes opaque. Then earlier requests are aborted with the next
+            // egress packet, even if this packet is a retransmission, and the delivery byte by byte has no
+            // retransmissions. Second: packets are late. Then the bytes after a body are read as soon as they arrive,
+            // even if a part of the body is missing.
             read.area = arrived.area;
             read.latency = arrived.latency;
         }
@@ -59,11 +60,11 @@ fn run(bytes: &[u8]) {
 #[derive(Default)]
 struct Half {
     first: u32,
-    /// All bytes that have been sent.
+    /// All bytes that this side has sent.
     stream: Vec<u8>,
     /// Ranges that have been sent and have not arrived, each with the number of packets that may still overtake it.
     late: Vec<(Range<usize>, u8)>,
-    /// Ranges that have arrived, in the order of arrival.
+    /// Ranges of the stream that have arrived, in the order of arrival.
     came: Vec<Range<usize>>,
     /// Position up to which all bytes have arrived.
     known: usize,
@@ -71,31 +72,31 @@ struct Half {
 
 impl Half {
     /// Returns the ranges that arrive with this packet, in the order of arrival.
-    fn arrives(&mut self, side: Side, arrival: &Arrival) -> Vec<Range<usize>> {
+    fn arrives(&mut self, side: Side, packet: &FuzzPacket) -> Vec<Range<usize>> {
         let end = self.stream.len();
-        let length = arrival.payload.len();
+        let length = packet.payload.len();
         let mut come = Vec::new();
-        match arrival.place {
-            Place::Again(back) => {
+        match packet.place {
+            PacketPlace::Again(back) => {
                 let end = end.saturating_sub(usize::from(back));
                 come.push(end.saturating_sub(length)..end);
             }
-            Place::Ahead(distance) => {
+            PacketPlace::Ahead(distance) => {
                 self.stream.resize(end + usize::from(distance), 0);
                 come.push(self.stream.len()..self.stream.len() + length);
             }
-            Place::Overlapping(back) => {
+            PacketPlace::Overlapping(back) => {
                 come.push(end.saturating_sub(usize::from(back))..end + length)
             }
             // Only the client's packets can be late: the programs see each packet of the server when the server sends
             // the packet, so no other packet can overtake it.
-            Place::Late(count) if side == Side::Requests => {
+            PacketPlace::Late(count) if side == Side::Requests => {
                 self.late.push((end..end + length, count + 1));
             }
-            Place::Next | Place::Late(_) => come.push(end..end + length),
+            PacketPlace::Next | PacketPlace::Late(_) => come.push(end..end + length),
         }
-        if !matches!(arrival.place, Place::Again(_)) {
-            self.stream.extend(&arrival.payload);
+        if !matches!(packet.place, PacketPlace::Again(_)) {
+            self.stream.extend(&packet.payload);
         }
         self.late.retain_mut(|(range, count)| {
             *count -= 1;
@@ -107,13 +108,13 @@ impl Half {
         come
     }
 
-    /// Lets all late ranges arrive, and returns them.
+    /// Lets all delayed ranges arrive, and returns them.
     fn all_late(&mut self) -> Vec<Range<usize>> {
         self.late.drain(..).map(|(range, _)| range).collect()
     }
 
-    /// Returns the bytes that can be read for the first time after the ranges `come` have arrived.
-    fn news(&mut self, come: &[Range<usize>]) -> Range<usize> {
+    /// Returns the bytes that can be read for the first time after the arrival of the ranges `come`.
+    fn newly_readable(&mut self, come: &[Range<usize>]) -> Range<usize> {
         let from = self.known;
         self.came.extend_from_slice(come);
         while let Some(next) = self
@@ -128,7 +129,7 @@ impl Half {
 }
 
 /// Delivers packets. If `byte_by_byte` is true, delivers each byte separately, when all bytes before it have arrived.
-fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
+fn play(packets: &[FuzzPacket], byte_by_byte: bool) -> Figures {
     let mut wire = Wire::open(FIRST[0], FIRST[1]);
     let mut halves = FIRST.map(|first| Half {
         first,
@@ -137,7 +138,7 @@ fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
     let comes = |wire: &mut Wire, side: Side, half: &mut Half, come: &[Range<usize>], flags| {
         wire.ledger.pass(PAUSE);
         let ranges: Vec<Range<usize>> = if byte_by_byte {
-            half.news(come).map(|at| at..at + 1).collect()
+            half.newly_readable(come).map(|at| at..at + 1).collect()
         } else {
             come.to_vec()
         };
@@ -148,17 +149,17 @@ fn play(arrivals: &[Arrival], byte_by_byte: bool) -> Figures {
         let end = half.first.wrapping_add(half.stream.len() as u32);
         wire.deliver(side, end, &[], flags);
     };
-    for arrival in arrivals {
-        if arrival.side == Side::Responses {
+    for packet in packets {
+        if packet.side == Side::Responses {
             // A server does not respond to bytes that it has not received.
             let half = &mut halves[Side::Requests as usize];
             let late = half.all_late();
             comes(&mut wire, Side::Requests, half, &late, 0);
         }
-        let half = &mut halves[arrival.side as usize];
-        let come = half.arrives(arrival.side, arrival);
-        let flags = if arrival.fin { Segment::FIN } else { 0 };
-        comes(&mut wire, arrival.side, half, &come, flags);
+        let half = &mut halves[packet.side as usize];
+        let come = half.arrives(packet.side, packet);
+        let flags = if packet.fin { Segment::FIN } else { 0 };
+        comes(&mut wire, packet.side, half, &come, flags);
     }
     let half = &mut halves[Side::Requests as usize];
     let late = half.all_late();

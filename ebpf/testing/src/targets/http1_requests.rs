@@ -14,7 +14,7 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
+/// Number of bytes of the longest packet. One run of every program parses such a packet completely.
 const LONGEST: usize = 500;
 
 /// Runs the target. The first byte is the length of the pieces; the other bytes are the client's stream.

@@ -16,10 +16,11 @@ pub(super) const TARGET: Target = Target {
     seeds,
 };
 
-/// Maximum number of requests that are sent before the responses. Two bits of the second byte select each request.
+/// Maximum number of requests that are sent before the responses. The second input byte has two bits for each request,
+/// which select its kind.
 const ASKED: usize = 4;
 
-/// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
+/// Number of bytes of the longest packet. One run of every program parses such a packet completely.
 const LONGEST: usize = 500;
 
 /// Runs the target. The first byte is the length of the pieces, the second byte selects the requests, and the other

@@ -1,5 +1,6 @@
-//! A fuzz target: stories of HTTP/2. However a story is cut, the counts must be those of the reader that decodes
-//! everything. For the client's part alone, the parser must count at least the requests that an `h2` server accepts.
+//! A fuzz target: unusual conversations over HTTP/2 (stories). However a story is cut into packets, the counts must be
+//! those of a reader that decodes everything. For the client's part alone, the parser must count at least the requests
+//! that an `h2` server accepts.
 
 use arbitrary::{Arbitrary as _, Unstructured};
 
@@ -19,10 +20,11 @@ pub(super) const TARGET: Target = Target {
 /// places than this.
 const ROOM: u64 = 4;
 
-/// Number of bytes of the longest packet. The steps of such a packet fit in one run of every program.
+/// Number of bytes of the longest packet. One run of every program parses such a packet completely.
 const LONGEST: usize = 2000;
 
-/// Runs the target. The first byte is the length of the pieces; the story is made from the other bytes.
+/// Runs the target. The first byte is the length of the pieces into which the data is cut. The story is generated from
+/// the other bytes.
 fn run(bytes: &[u8]) {
     let Some((piece, rest)) = bytes.split_first() else {
         return;
@@ -43,7 +45,7 @@ fn run(bytes: &[u8]) {
     let played = play(&served.script, &pieces);
     if served.content && played.opaque.is_none() {
         assert!(played.figures.started >= served.accepted, "{served:?}");
-        // One stream may have been in flight at the close: a stream whose head is not complete.
+        // One stream may still be in flight at the close: a stream whose header block is not complete.
         assert!(played.left <= 1, "{} left of {served:?}", played.left);
     }
 }

@@ -6,7 +6,7 @@ use ebb_parser::direction::Side;
 
 use super::{
     Target,
-    arrivals::{read, write},
+    packets::{read, write},
 };
 use crate::{
     http2::{

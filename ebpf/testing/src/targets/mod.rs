@@ -3,21 +3,21 @@
 //! A target is a function that takes any bytes, and panics at an impossible result. The programs in `fuzz/` only call
 //! this function, so that an ordinary test can run it, too.
 
-mod arrivals;
 mod conversation;
 mod http1_requests;
 mod http1_responses;
 mod http2_conversation;
 mod http2_frames;
+mod packets;
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Name of the target and of its program.
     pub name: &'static str,
-    /// Runs the target with these bytes.
+    /// Runs the target with these bytes as input.
     pub run: fn(&[u8]),
-    /// Returns the first inputs.
+    /// Returns the first inputs of the fuzzer.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the paths, and of the events of a workload as it changes.
+//! Tests of the responses by URL path, and of the event streams that send the changes of workloads.
 
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -108,7 +108,7 @@ async fn the_list_is_told_once_and_then_what_changes() {
     assert_eq!(data["rows"][0]["requested_replicas"], 5);
 }
 
-/// A source with the given number of workloads.
+/// A [`Source`] of page data with the given number of workloads.
 struct Many(usize);
 
 impl Source for Many {

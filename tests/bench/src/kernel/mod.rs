@@ -20,7 +20,7 @@ use pods::Pods;
 /// Time per request and per packet in the kernel programs, compared with empty programs
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Number of turns; each result is the median of the turns
+    /// Number of rounds; each result is the median of the rounds
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Duration of each load, in seconds
@@ -48,7 +48,7 @@ impl Options {
 struct Results {
     requests: Vec<requests::Figures>,
     packets: Vec<packets::Figures>,
-    /// Number of runs of Ebb's programs while only the pod with empty programs was loaded. It must be 0.
+    /// Number of runs of Ebb's programs while only the pod with empty programs received load. It must be 0.
     runs_for_others: u64,
 }
 

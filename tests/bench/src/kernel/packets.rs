@@ -16,12 +16,12 @@ use crate::{
     stream::Way,
 };
 
-/// Maximum time of a run for a packet without data, in units of the run of an empty program.
+/// Maximum time of a run for a packet without data, as a multiple of the run of an empty program.
 const BOUND: f64 = 1.3;
 
 pub(super) const NAMES: [&str; 2] = ["download", "upload"];
 
-/// A row of the results: one direction of a long body, and the results of the turns that have been measured.
+/// A row of the results: one direction of a long body, and the results of the rounds measured so far.
 pub(super) struct Row {
     name: &'static str,
     way: Way,
@@ -42,7 +42,7 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
         .collect()
 }
 
-/// Medians of the results of the turns, for one direction of a long body.
+/// The medians over all rounds, for one direction of a long body.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) packet: &'static str,
@@ -50,9 +50,9 @@ pub(super) struct Figures {
     pub(super) run_ns: f64,
     /// Time per run of an empty program for the same kind of packet, in ns.
     pub(super) empty_ns: f64,
-    /// `run_ns / empty_ns`: the median of the ratios of the turns.
+    /// `run_ns / empty_ns`: the median of the ratios of all rounds.
     pub(super) ratio: f64,
-    /// The maximum of `ratio`; `None` if there is no bound.
+    /// Maximum allowed value of `ratio`; `None` if there is no bound.
     pub(super) at_most: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ impl Row {
         self.name
     }
 
-    /// Measures one turn: both pods transfer the long body, one pod after the other.
+    /// Measures one round: both pods transfer the long body, one pod after the other.
     ///
     /// # Errors
     /// If the measurement was interrupted, or if the server does not answer.

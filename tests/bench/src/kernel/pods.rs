@@ -14,7 +14,8 @@ use crate::{
     stream::{self, Way},
 };
 
-/// Interval of `ebb watch`. It is short compared with a load, so that waiting for the counts is short too.
+/// Interval between two readings of `ebb watch`. It is much shorter than a load, so that the wait for the counts after
+/// a load is short too.
 const INTERVAL: &str = "100ms";
 
 /// The runs of the kernel programs and the number of requests during one load.
@@ -50,7 +51,7 @@ pub(super) struct Pod {
 }
 
 impl Pod {
-    /// Loads nginx, and returns the runs and requests of this load.
+    /// Sends requests to nginx. Returns the runs of the kernel programs and the number of requests.
     ///
     /// # Errors
     /// If the measurement was interrupted, or if the client or server does not answer.
@@ -64,7 +65,7 @@ impl Pod {
         let before = self.runs()?;
         load.run(address, seconds)?;
         let after = self.runs()?;
-        // The second query of nginx's request count is a request that nginx counts too, so 1 is subtracted.
+        // nginx also counts the second query of its request count, so 1 is subtracted.
         let requests = nginx::requests(nginx)? - asked - 1;
         Ok(Cost {
             hooks: after - before,
@@ -72,7 +73,7 @@ impl Pod {
         })
     }
 
-    /// Transfers one long body, and returns the runs for its packets.
+    /// Transfers one long body, and returns the runs of the kernel programs for its packets.
     ///
     /// # Errors
     /// If the measurement was interrupted, or if the server does not answer.
@@ -98,11 +99,11 @@ pub(super) struct Pods {
     _measuring: OwnedFd,
 }
 
-/// The results of one turn: of the pod with Ebb's programs, and of the pod with empty programs.
+/// The results of one round: of the pod with Ebb's programs, and of the pod with programs that do nothing.
 pub(super) struct Turn<T> {
     pub(super) ours: T,
     pub(super) empty: T,
-    /// Number of requests that Ebb counted or excluded in this turn. All of them were in Ebb's pod.
+    /// Number of requests that Ebb counted or excluded in this round. All of them went to the pod with Ebb's programs.
     pub(super) counted: u64,
 }
 
@@ -141,8 +142,8 @@ impl Pods {
         let before = self.watch.requests();
         let ours = load(&self.counted)?;
         let counted = self.watch.requests() - before;
-        // The connections of Ebb's pod have ended, so any further run of Ebb's programs would be for packets of the pod
-        // with empty programs.
+        // All connections to the pod with Ebb's programs have ended. So if Ebb's programs still run, they run, wrongly,
+        // for packets of the pod with empty programs.
         let idle = self.counted.runs()?;
         let empty = load(&self.bare)?;
         self.runs_for_others += (self.counted.runs()? - idle).total().count;
@@ -153,7 +154,7 @@ impl Pods {
         })
     }
 
-    /// Returns the number of runs of Ebb's programs while only the pod with empty programs was loaded.
+    /// Returns how often Ebb's programs ran while only the pod with empty programs received load.
     pub(super) fn runs_for_others(&self) -> u64 {
         self.runs_for_others
     }

@@ -23,7 +23,7 @@ pub(super) fn print(results: &Results) {
         println!("{}", table(header, results.packets.iter().map(packet)));
     }
     println!(
-        "runs for a pod that did not opt in: {}",
+        "runs of Ebb's programs for a pod that did not opt in: {}",
         results.runs_for_others
     );
 }

@@ -1,5 +1,5 @@
-//! The kinds of request, and the total time of one request in the kernel programs: both hooks, all packets of the
-//! request.
+//! Measures for each kind of request how long the kernel programs run per request: the sum over both hooks and all
+//! packets of the request.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{load::Load, median::median};
 
-/// Maximum time of a whole request, in units of two runs of an empty program. The design sets this bound, and aims at
-/// 4.
+/// Maximum time of all programs for one request, as a multiple of two runs of an empty program. The design sets this
+/// bound; its goal is 4 instead of 5.
 const BOUND: f64 = 5.0;
 
 /// Minimum share of the requests that must have been counted; with fewer, the result would not be the cost of counting.
@@ -31,7 +31,8 @@ const KINDS: [Kind; 5] = [
     http1("HTTP/1, 16 KiB", "/large", None),
     http1("HTTP/1, excluded probe", "/small", Some("kube-probe/1.30")),
     http2("HTTP/2, 50 streams", 1, 50, Some(BOUND)),
-    // This row has no bound: with one stream at a time, HTTP/2 itself causes two of the four packets per request.
+    // This kind of request has no bound: with one stream at a time, HTTP/2 itself causes two of the four packets per
+    // request.
     http2("HTTP/2, 50 connections", 50, 1, None),
 ];
 
@@ -59,7 +60,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
-/// A row of the results: one kind of request, and the results of the turns that have been measured.
+/// A row of the results: one kind of request, and the results of the rounds measured so far.
 pub(super) struct Row {
     kind: Kind,
     turns: Vec<Turn<Cost>>,
@@ -77,7 +78,7 @@ pub(super) fn rows(options: &Options) -> Vec<Row> {
         .collect()
 }
 
-/// Medians of the results of the turns, for one kind of request.
+/// The medians over all rounds, for one kind of request.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) row: &'static str,
@@ -91,9 +92,9 @@ pub(super) struct Figures {
     pub(super) request_ns: f64,
     /// Time of one run of an empty program on ingress plus one on egress, in ns.
     pub(super) two_empty_ns: f64,
-    /// `request_ns / two_empty_ns`: the median of the ratios of the turns.
+    /// `request_ns / two_empty_ns`: the median of the ratios of all rounds.
     pub(super) ratio: f64,
-    /// The maximum of `ratio`; `None` if there is no bound.
+    /// Maximum allowed value of `ratio`; `None` if there is no bound.
     pub(super) at_most: Option<f64>,
     /// Share of the server's requests that Ebb counted or excluded.
     pub(super) counted: f64,
@@ -115,7 +116,7 @@ impl Row {
         self.kind.name
     }
 
-    /// Measures one turn: both pods get the same load, one pod after the other.
+    /// Measures one round: both pods get the same load, one pod after the other.
     ///
     /// # Errors
     /// If the measurement was interrupted, or if the client or server does not answer.
@@ -136,7 +137,7 @@ impl Row {
             two_empty_ns: over(|turn| turn.empty.one_of_each()),
             ratio: over(|turn| turn.ours.per_request() / turn.empty.one_of_each()),
             at_most: self.kind.at_most,
-            // The server's request count is queried twice in a turn, and Ebb counts both queries, so 2 is subtracted.
+            // In each round, the server's request count is queried twice. Ebb counts both queries, so 2 is subtracted.
             counted: over(|turn| (turn.counted as f64 - 2.0) / turn.ours.requests as f64),
         }
     }

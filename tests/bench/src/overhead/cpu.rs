@@ -1,5 +1,6 @@
-//! The CPU time of a request: of the servers, measured by their cgroups, and of the client, measured as a child process
-//! that has ended. The kernel charges its CPU time for a packet to a server or to the client.
+//! The CPU time of a request: the sum of the CPU time of the servers, measured by their cgroups, and of the client,
+//! measured as a child process that has ended. The sum contains the kernel's CPU time for packets, because the kernel
+//! charges it to either a server or the client.
 
 use std::{fs, path::Path, time::Duration};
 

@@ -2,7 +2,7 @@
 //! sidecar) is given, its slowdown is measured too.
 //!
 //! One server gets the same load in three variants: bare, counted by Ebb, and behind the sidecar. The variants are
-//! measured in turn, and the order changes with each turn, so that disturbances on the machine affect all of them.
+//! measured in turn, and the order changes with each round, so that disturbances on the machine affect all of them.
 //! Bias: towards a too high cost, because the client shares the processors with the server, and no idle processor can
 //! hide the cost. The CPU time per request is reported too, because other programs on the machine disturb it much less.
 
@@ -30,7 +30,7 @@ const WARM_UP: u32 = 1;
 /// Throughput and latency of a server: bare, counted, and behind a queue-proxy
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Number of turns; each result is the median of the turns. In a turn, each variant is measured once
+    /// Number of rounds; each result is the median of the rounds. In a round, each variant is measured once
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
     /// Duration of each load, in seconds
@@ -47,18 +47,20 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// The work of the server for one request, and the bounds of the results.
+/// One kind of work that a request causes in the server, and the bounds of the results measured with it.
 struct Work {
     name: &'static str,
     path: &'static str,
     server: fn(&Site) -> std::net::SocketAddr,
-    /// Minimum throughput of the counted server, as a share of the bare server's.
+    /// Minimum throughput of the server while Ebb counts its requests, as a share of the throughput of the bare server.
     throughput: f64,
-    /// Maximum 99th percentile of the latency of the counted server, in units of the bare server's; `None`: no bound.
+    /// Maximum 99th percentile of the latency of the server while Ebb counts its requests, as a multiple of that of the
+    /// bare server; `None`: no bound.
     p99: Option<f64>,
 }
 
-/// The kinds of work. For the throughput of the first kind, the design's aim is 0.96.
+/// The kinds of work that are measured. For the first kind, the bound of the throughput is 0.93, and the design's goal
+/// is 0.96.
 const WORKS: [Work; 2] = [
     Work {
         name: "nginx, 600 bytes",

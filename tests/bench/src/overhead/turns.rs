@@ -1,4 +1,4 @@
-//! The turns for one kind of work, and their medians.
+//! The rounds of measurement for one kind of work, and their medians.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Work;
 use crate::median::{median, quartiles};
 
-/// The result of one load on one variant.
+/// The result of one load on one variant of the server: bare, counted, or behind a queue-proxy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     /// Requests per second.
@@ -17,20 +17,20 @@ pub(super) struct Outcome {
     pub(super) cpu: f64,
 }
 
-/// The results of one turn: the same load on each variant, one variant after the other within minutes.
+/// The results of one round: the same load on each variant, one variant after the other within minutes.
 struct Turn {
     bare: Outcome,
     counted: Outcome,
     behind_proxy: Option<Outcome>,
 }
 
-/// The results of all turns that have been measured.
+/// The results of the rounds measured so far.
 #[derive(Default)]
 pub(super) struct Turns(Vec<Turn>);
 
 impl Turns {
-    /// Measures each variant once. The order of the variants alternates from turn to turn, because a measurement right
-    /// after a load differs from one after a pause.
+    /// Measures one round: each variant once. The order of the variants alternates from round to round, because a
+    /// measurement right after a load differs from one after a pause.
     ///
     /// # Errors
     /// If a load fails.
@@ -78,7 +78,7 @@ impl Turns {
     }
 }
 
-/// Medians of the turns for one kind of work.
+/// The medians over all rounds, for one kind of work.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) work: &'static str,
@@ -100,22 +100,23 @@ pub(super) struct Against {
     /// Requests per second.
     pub(super) rate: f64,
     pub(super) p99_ms: f64,
-    /// Throughput as a share of the bare server's: the median of the ratios of the turns.
+    /// Throughput as a share of that of the bare server: the median of the ratios of all rounds.
     pub(super) throughput: f64,
     /// The first and the third quartile of the throughput ratios. They show how precise a measurement on this machine
     /// is.
     pub(super) throughput_quartiles: [f64; 2],
-    /// 99th percentile of the latency, in units of the bare server's: the median of the ratios of the turns.
+    /// 99th percentile of the latency, as a multiple of that of the bare server: the median of the ratios of all
+    /// rounds.
     pub(super) p99: f64,
     /// CPU time per request, in µs.
     pub(super) cpu_us: f64,
-    /// CPU time per request, in units of the bare server's: the median of the ratios of the turns.
+    /// CPU time per request, as a multiple of that of the bare server: the median of the ratios of all rounds.
     pub(super) cpu: f64,
 }
 
 impl Against {
-    /// Computes the medians from the turns, which are tuples (result of the variant, result of the bare server).
-    /// Returns `None` if there are no turns.
+    /// Computes the medians of a variant. `turns` has one tuple (result of the variant, result of the bare server) per
+    /// round. Returns `None` if there are no rounds.
     fn of(turns: impl Iterator<Item = (Outcome, Outcome)> + Clone) -> Option<Self> {
         turns.clone().next()?;
         let over = |figure: fn((Outcome, Outcome)) -> f64| median(turns.clone().map(figure));
@@ -153,8 +154,8 @@ mod tests {
     #[test]
     fn neighbours_in_time_are_compared() {
         let mut turns = Turns::default();
-        // In each turn, the machine has half the speed of the previous turn. The ratio of the two rates of a turn is
-        // always 0.96.
+        // From round to round, the machine becomes half as fast. The ratio of the rates of the counted and the bare
+        // server is 0.96 in each round.
         for (number, speed) in [1000.0, 500.0, 250.0].into_iter().enumerate() {
             let none: Option<fn() -> Result<Outcome>> = None;
             let bare = || Ok(outcome(speed, 1.0));

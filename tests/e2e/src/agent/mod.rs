@@ -1,4 +1,4 @@
-//! The agents of a cluster's nodes: `ebb-agent`, or a stand-in if eBPF programs cannot be loaded.
+//! The agents of a cluster's nodes: `ebb-agent`, or a stand-in agent if eBPF programs cannot be loaded.
 
 mod real;
 mod stand_in;
@@ -21,11 +21,11 @@ use super::{Autoscaler, Cluster, SYSTEM, runtime};
 pub struct Agent {
     node: String,
     /// The method to start the agent, for the first start and for each restart.
-    begin: Begin,
+    begin: AgentStart,
     kind: Mutex<Option<Kind>>,
 }
 
-enum Begin {
+enum AgentStart {
     Real(Real),
     StandIn(Box<dyn Fn() -> JoinHandle<()> + Send + Sync>),
 }
@@ -37,8 +37,7 @@ enum Kind {
 
 /// Checks whether this machine can run `ebb-agent`.
 ///
-/// # Errors
-/// The reason why a stand-in is used instead of `ebb-agent`.
+/// # Errors The reason why the tests use a stand-in agent instead of `ebb-agent`.
 pub fn is_real() -> Result<(), String> {
     if std::env::var("EBB_TEST_AGENT").as_deref() == Ok("stand-in") {
         return Err("EBB_TEST_AGENT=stand-in".to_owned());
@@ -92,7 +91,7 @@ impl Agent {
         let trust = trust(cluster.api());
         let pods = Arc::new(kubelet.watcher());
         let name = node.to_owned();
-        let begin = Begin::StandIn(Box::new(move || {
+        let begin = AgentStart::StandIn(Box::new(move || {
             let (node, token) = (name.clone(), token.clone());
             let stand_in = StandIn::new(node, token, Arc::clone(&trust), addresses.clone());
             let pods = Arc::clone(&pods);
@@ -119,10 +118,10 @@ impl Agent {
         urls.dedup();
         let cgroups = kubelet.cgroup_root();
         let real = Real::new(wrapper, cluster, &cgroups, node, &urls);
-        Self::new(node, Begin::Real(real))
+        Self::new(node, AgentStart::Real(real))
     }
 
-    fn new(node: &str, begin: Begin) -> Self {
+    fn new(node: &str, begin: AgentStart) -> Self {
         let this = Self {
             node: node.to_owned(),
             begin,
@@ -138,8 +137,8 @@ impl Agent {
         &self.node
     }
 
-    /// Stops the agent (SIGSTOP), as if its node were cut off from the network. A real agent keeps its state; a
-    /// stand-in ends.
+    /// Makes the agent silent, as if its node were cut off from the network. `ebb-agent` is stopped with SIGSTOP and
+    /// keeps its state. A stand-in agent is ended.
     pub fn silence(&self) {
         match &*self.kind() {
             Some(Kind::Real(process)) => process.signal(Signal::SIGSTOP),
@@ -155,8 +154,8 @@ impl Agent {
     pub fn restart(&self) {
         self.kill();
         let kind = match &self.begin {
-            Begin::Real(real) => Kind::Real(real.start()),
-            Begin::StandIn(start) => Kind::StandIn(start()),
+            AgentStart::Real(real) => Kind::Real(real.start()),
+            AgentStart::StandIn(start) => Kind::StandIn(start()),
         };
         *self.kind() = Some(kind);
     }
@@ -170,11 +169,11 @@ impl Agent {
         }
     }
 
-    /// Requests a path on the status port. Returns the status code and the body; `None` for a stand-in, or if the agent
-    /// accepts no connection.
+    /// Requests a path on the agent's status port. Returns the status code and the body; `None` if the agent accepts no
+    /// connection, or for a stand-in agent, which has no status port.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        let Begin::Real(real) = &self.begin else {
+        let AgentStart::Real(real) = &self.begin else {
             return None;
         };
         let address = real.status();
@@ -185,32 +184,33 @@ impl Agent {
         Some((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// The address of the status port; `None` for a stand-in.
+    /// The address of the agent's status port; `None` for a stand-in agent, which has no status port.
     #[must_use]
     pub fn status(&self) -> Option<std::net::SocketAddr> {
         match &self.begin {
-            Begin::Real(real) => Some(real.status()),
-            Begin::StandIn(_) => None,
+            AgentStart::Real(real) => Some(real.status()),
+            AgentStart::StandIn(_) => None,
         }
     }
 
-    /// The folder of the agent's BPF pins; `None` for a stand-in, or if no bpffs is mounted.
+    /// The folder of the agent's BPF pins; `None` for a stand-in agent, or if no bpffs is mounted.
     #[must_use]
     pub fn pins(&self) -> Option<&std::path::Path> {
         match &self.begin {
-            Begin::Real(real) => real.pins(),
-            Begin::StandIn(_) => None,
+            AgentStart::Real(real) => real.pins(),
+            AgentStart::StandIn(_) => None,
         }
     }
 
-    /// Resumes a real agent after [`Self::silence`]. A stand-in has ended, and does not report again.
+    /// Resumes `ebb-agent` after [`Self::silence`]. A stand-in agent does not report again, because [`Self::silence`]
+    /// has ended it.
     pub fn wake(&self) {
         if let Some(Kind::Real(process)) = &*self.kind() {
             process.signal(Signal::SIGCONT);
         }
     }
 
-    /// The agent's process id; `None` for a stand-in.
+    /// The agent's process id; `None` for a stand-in agent, which is no process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match &*self.kind() {
@@ -219,12 +219,12 @@ impl Agent {
         }
     }
 
-    /// The agent's log so far; empty for a stand-in.
+    /// The agent's log so far; empty for a stand-in agent, which writes no log.
     #[must_use]
     pub fn log(&self) -> String {
         match &self.begin {
-            Begin::Real(real) => real.log(),
-            Begin::StandIn(_) => String::new(),
+            AgentStart::Real(real) => real.log(),
+            AgentStart::StandIn(_) => String::new(),
         }
     }
 

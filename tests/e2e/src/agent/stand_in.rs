@@ -30,8 +30,8 @@ pub(super) struct StandIn {
 
 /// The node's clock when the stand-in starts, ns. It is not 0, because pods may be older than the stand-in.
 const EPOCH: u64 = 1_000_000_000_000;
-/// Time between two reports: a tenth of the agent's interval, because the kernel does not wake the stand-in when a
-/// burst begins.
+/// Time between two reports of the stand-in: a tenth of the interval of `ebb-agent`. The kernel wakes `ebb-agent` when
+/// a burst begins, but it cannot wake the stand-in, so the stand-in reports more often.
 const TICK: Duration = Duration::from_millis(100);
 
 impl StandIn {

@@ -1,4 +1,5 @@
-//! The cells of a row of the matrix, and the checks of each cell's replicas and requests.
+//! The workloads of the test matrix, and the checks of each workload's replicas and requests. Each workload is one cell
+//! of the table that the test prints.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ pub(super) struct Cell {
     pub(super) busy: bool,
 }
 
-/// All cells of a row of the test matrix.
+/// All cells of a row of the test matrix: the workloads that run at the same time in one scenario.
 pub(super) const CELLS: [Cell; 8] = [
     Cell::new(0, false),
     Cell::new(0, true),
@@ -27,7 +28,7 @@ pub(super) const CELLS: [Cell; 8] = [
     Cell::new(200, true),
 ];
 
-/// The namespace of all cells.
+/// The namespace of all workloads of the test matrix.
 pub(super) const NAMESPACE: &str = "matrix";
 
 impl Cell {
@@ -45,18 +46,18 @@ impl Cell {
         format!("{}, {load}", self.replicas)
     }
 
-    /// Returns whether the cell's pods are processes behind a Service.
+    /// Returns whether the workload's pods are processes behind a Service. Other workloads have simulated pods.
     pub(super) fn is_served(self) -> bool {
         self.replicas <= 1
     }
 
-    /// Returns the concurrency of a cell with simulated pods. The cell needs all its pods: one pod fewer could not
-    /// carry this load.
+    /// Returns the concurrency of a workload with simulated pods. The workload needs all its pods for this concurrency:
+    /// one pod fewer could not carry it.
     pub(super) fn load(self) -> f64 {
         (f64::from(self.replicas) - 0.5) * CARRIES
     }
 
-    /// Returns the cell's Deployment, with `pods` requested replicas.
+    /// Returns the workload's Deployment, with `pods` requested replicas.
     pub(super) fn deployment(self, pods: u32, opted_in: bool) -> Value {
         let annotations = if opted_in { fast(&[]) } else { json!({}) };
         let mut object = deployment(NAMESPACE, &self.name(), pods, &annotations);
@@ -77,9 +78,9 @@ impl Cell {
     }
 }
 
-/// The observations of one cell.
+/// The observations of one workload of the test matrix.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct Observed {
     /// All values of the requested replicas, each with the time of the change.
     pub(super) history: Vec<(i32, Instant)>,
     /// The errors of the failed requests (`failed`), and the number of answered requests (`answered`).
@@ -92,18 +93,19 @@ pub(super) struct Seen {
 pub(super) struct Times {
     /// Time from which the replicas are checked.
     pub(super) from: Instant,
-    /// Time at which the load of the cells without traffic ended. If these cells never had a load that Ebb counted:
-    /// the time from which Ebb could observe that they have none.
+    /// Time from which the workloads without traffic have no load. If Ebb never counted a load of these workloads: the
+    /// time from which Ebb could observe that they have none.
     pub(super) idle: Instant,
-    /// True if the cells without traffic had a load that Ebb counted, before this load ended at the time `idle`.
+    /// True if Ebb counted a load of the workloads without traffic before the time `idle`.
     pub(super) loaded_before: bool,
-    /// Whether the autoscaler scales the workloads after the scenario.
+    /// Whether the autoscaler still scales the workloads when the scenario is over.
     pub(super) scaled: bool,
 }
 
 impl Cell {
-    /// Checks the cell's replicas and requests, and returns the violation of a rule; `None` if there is no violation.
-    pub(super) fn judge(self, seen: &Seen, times: &Times) -> Option<String> {
+    /// Checks the workload's replicas and requests, and returns the violation of a rule; `None` if there is no
+    /// violation.
+    pub(super) fn verdict(self, seen: &Observed, times: &Times) -> Option<String> {
         let replicas = i32::try_from(self.replicas).unwrap_or(i32::MAX);
         let mut since: Vec<_> = seen.history.clone();
         // The last change before `times.from` is kept: it sets the number of replicas at the beginning.
@@ -136,7 +138,8 @@ impl Cell {
                 (false, _) if times.loaded_before => {
                     *number < needs(self.load(), at.duration_since(times.idle))
                 }
-                // Ebb has counted no earlier load, so the replicas must not fall before a whole window shows no load.
+                // Ebb does not know the load before the time `idle`. So it must not remove replicas until it has
+                // counted no load for a whole window.
                 (false, _) => *number < replicas && *at < earliest,
             };
             // A workload without a Service must not be scaled to zero: no activator could scale it up again.
@@ -155,8 +158,8 @@ impl Cell {
         None
     }
 
-    /// Returns whether the replicas were reduced. Also true for a cell that is not expected to scale down: a cell with
-    /// traffic, or with at most one replica.
+    /// Returns whether the number of replicas has fallen. Also true if the workload is not expected to scale down,
+    /// because it has traffic or at most one replica.
     pub(super) fn has_shrunk(self, seen: &[(i32, Instant)]) -> bool {
         self.busy
             || self.replicas <= 1

@@ -55,7 +55,7 @@ impl Clients {
                         }
                         other => {
                             shared.fail(format!("{other:?} after {:.1?}", asked.elapsed()));
-                            // The pause limits the number of recorded failures.
+                            // The pause after each failed request limits the number of recorded failures.
                             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                         }
                     }

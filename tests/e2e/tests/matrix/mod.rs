@@ -1,8 +1,9 @@
 //! The test matrix: each failure scenario is run with several numbers of replicas, with and without traffic, and with
 //! agents or autoscaler started first.
 //!
-//! All cells of one scenario (a number of replicas, with or without traffic) run at the same time in one cluster. A
-//! watch on the API server records every value of the requested replicas. The test checks these rules:
+//! A scenario is a row of the matrix. All its cells run at the same time in one cluster. Each cell is a workload with a
+//! number of replicas, with or without traffic. A watch on the API server records every value of the requested
+//! replicas. The test checks these rules:
 //!
 //! - Replicas never fall while the load does not fall.
 //! - When the load ends, the replicas fall no faster than the average of the load over the window.
@@ -10,8 +11,8 @@
 //!   and never earlier.
 //! - Every request is answered, at zero replicas too.
 //!
-//! Pods of cells with 20 and 200 replicas are simulated ([`Simulated`](ebb_e2e::Simulated)). Pods of cells with 0 and 1
-//! replicas are processes behind a Service, with the usual agents and activators.
+//! Pods of workloads with 20 and 200 replicas are simulated ([`Simulated`](ebb_e2e::Simulated)). Pods of workloads with
+//! 0 and 1 replicas are processes behind a Service, with the usual agents and activators.
 
 mod cells;
 mod clients;
@@ -26,7 +27,7 @@ use self::scenario::Scenario::{
 use self::world::Order::{AgentsFirst, AutoscalerFirst};
 use self::world::run;
 
-/// Needs of these tests: pods with their own IP addresses, and one host name for all autoscaler replicas.
+/// What these tests need: pods with their own IP addresses, and one host name for all autoscaler replicas.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network, Need::Mounts];
 const LONG: &[Need] = &[Need::Full, Need::Cgroup, Need::Network, Need::Mounts];
 
@@ -36,8 +37,9 @@ macro_rules! cases {
     };
 }
 
-/// With `EBB_TEST_FULL=1`, every scenario runs in both orders. Without it, most scenarios run in one order, and the
-/// only scenario that stops the leader is the one with a stop of 5 s.
+/// With `EBB_TEST_FULL=1`, every scenario runs in both orders: with the agents started first, and with the autoscaler
+/// started first. Without it, most scenarios run in one order, and of the scenarios that stop the leader only the one
+/// that stops it for 5 s runs.
 pub(crate) const CASES: &[Case] = cases! {
     "stopped_60s_agents_first" LONG Stopped(60), AgentsFirst;
     "stopped_60s_autoscaler_first" LONG Stopped(60), AutoscalerFirst;

@@ -37,7 +37,8 @@ pub(super) enum Scenario {
     Absent,
 }
 
-/// The lease duration. Stops of 1 s and 5 s are shorter than the lease, stops of 20 s and 60 s are longer.
+/// The lease duration. Some scenarios stop the leader for 1 s or 5 s, which is shorter than the lease, others for 20 s
+/// or 60 s, which is longer.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
 /// The promised time within which the autoscaler notices that its watches deliver no more events.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
@@ -65,17 +66,17 @@ impl Scenario {
         matches!(self, Self::Failover | Self::Stopped(_))
     }
 
-    /// Returns whether the cells without traffic never had a load that Ebb counted.
+    /// Returns whether Ebb never counts a load of the workloads without traffic in this scenario.
     pub(super) fn is_idle_from_the_start(self) -> bool {
         matches!(self, Self::Start | Self::OptIn)
     }
 
-    /// Returns whether the autoscaler scales the workloads after the scenario.
+    /// Returns whether the autoscaler still scales the workloads when the scenario is over.
     pub(super) fn scales_afterwards(self) -> bool {
         self != Self::OptOut
     }
 
-    /// Runs the scenario and waits until it is over. Returns the violations that do not concern a single cell.
+    /// Runs the scenario and waits until it is over. Returns the violations that do not belong to a single workload.
     pub(super) fn happen(self, world: &mut World, order: Order) -> Vec<String> {
         let mut wrong = Vec::new();
         match self {
@@ -94,7 +95,7 @@ impl Scenario {
                 world.replicas[0].begin();
                 world.await_leading(0);
                 if order == Order::AutoscalerFirst {
-                    // During this pause, the autoscaler gets no reports and must not scale down.
+                    // Waits while no agent runs. The autoscaler gets no reports, and must not scale down.
                     thread::sleep(AFTER);
                     world.start_agents();
                 }
@@ -126,7 +127,7 @@ impl Scenario {
     }
 }
 
-/// Changes the annotations in the pod templates of all cells.
+/// Changes the annotations in the pod templates of all workloads of the test matrix.
 fn annotate(world: &World, annotations: &serde_json::Value) {
     let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
     for cell in CELLS {

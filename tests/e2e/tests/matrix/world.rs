@@ -1,4 +1,4 @@
-//! A cluster with one Deployment for each cell of a row, in which one scenario runs.
+//! A cluster in which one scenario of the test matrix runs. It has one Deployment for each cell of the scenario's row.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -8,14 +8,14 @@ use ebb_e2e::agent::Agent;
 use ebb_e2e::api::path;
 use ebb_e2e::report::trust;
 use ebb_e2e::{
-    ACCOUNT, Activator, ApiWay, Autoscaler, Cluster, Kubelet, Place, Proxy, SYSTEM, Scales,
+    ACCOUNT, Activator, ApiWay, Autoscaler, Cluster, Kubelet, Location, Proxy, SYSTEM, Scales,
     Simulated, deployment, hosts, install_activator,
 };
 use ebb_fixtures::net::private as network;
 use ebb_fixtures::{eventually, row};
 use serde_json::json;
 
-use super::cells::{CELLS, Cell, NAMESPACE, Seen, Times};
+use super::cells::{CELLS, Cell, NAMESPACE, Observed, Times};
 use super::clients::Clients;
 use super::scenario::{LEASE, Scenario};
 use crate::light::{WINDOW, fast, on_simulated};
@@ -31,7 +31,7 @@ pub(super) enum Order {
 pub(super) const CANARY: &str = "canary";
 /// Time limit for the cluster to become steady: some hundreds of objects take long on a loaded machine.
 const SETTLES_WITHIN: Duration = Duration::from_secs(150);
-/// Concurrent requests of a cell with traffic whose pods are processes: one pod can carry more.
+/// Concurrent requests to a workload with traffic whose pods are processes: fewer than one pod can carry.
 const CLIENTS: usize = 4;
 
 /// The whole test cluster. Fields are dropped in the order of their declaration, so clients are declared before
@@ -49,7 +49,7 @@ pub(super) struct World {
     pub(super) cluster: Cluster,
 }
 
-/// Runs a scenario, notes its row of the matrix, and fails if a cell violates a rule.
+/// Runs a scenario, records its results as a row of the matrix, and fails if a workload violates a rule.
 pub(super) fn run(scenario: Scenario, order: Order) {
     let mut world = World::new(scenario);
     let from = Instant::now();
@@ -74,7 +74,8 @@ pub(super) fn run(scenario: Scenario, order: Order) {
         .iter()
         .map(|cell| {
             let seen = world.seen(*cell);
-            cell.judge(&seen, &times).unwrap_or_else(|| "ok".to_owned())
+            cell.verdict(&seen, &times)
+                .unwrap_or_else(|| "ok".to_owned())
         })
         .collect();
     for (cell, shown) in CELLS.iter().zip(&mut cells) {
@@ -106,8 +107,8 @@ pub(super) fn run(scenario: Scenario, order: Order) {
 }
 
 impl World {
-    /// Creates the cluster with the workloads. The autoscaler replicas are started once and killed, so none runs
-    /// afterwards.
+    /// Creates the cluster with the workloads. Starts each autoscaler replica once, so that the certificate authority
+    /// exists, and kills it. No autoscaler replica runs afterwards.
     fn new(scenario: Scenario) -> Self {
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let cluster = Cluster::new();
@@ -130,7 +131,7 @@ impl World {
             .map(|identity| {
                 let address = network::address().expect("a private network");
                 hosts::name(&name, address);
-                let place = Place {
+                let place = Location {
                     api: Some(way.url()),
                     host: Some((name.clone(), address)),
                 };
@@ -176,8 +177,8 @@ impl World {
                 self.clients.push((cell, Clients::new(CLIENTS, pick)));
             }
             let opted_in = scenario != Scenario::OptIn;
-            // Ebb does not scale up a workload from zero that it has not scaled to zero. So a cell of 0 replicas begins
-            // with one replica.
+            // Ebb scales a workload up from zero only if Ebb has scaled it to zero. So a workload that is to have 0
+            // replicas begins with one replica.
             let pods = if opted_in {
                 cell.replicas.max(1)
             } else {
@@ -214,7 +215,7 @@ impl World {
         let mut began = Instant::now();
         if order == Order::AgentsFirst {
             self.start_agents();
-            // During this pause, each agent sends two reports that no autoscaler receives.
+            // Waits before the autoscaler starts: each agent sends two reports that no autoscaler receives.
             thread::sleep(Duration::from_secs(2));
             began = Instant::now();
         }
@@ -230,7 +231,7 @@ impl World {
             .map(|name| Activator::start(&self.cluster, name, &self.replicas[0], &options))
             .into();
         if order == Order::AutoscalerFirst {
-            // During this pause, the autoscaler gets no reports and must not scale down.
+            // Waits before the agents start: the autoscaler gets no reports, and must not scale down.
             thread::sleep(WINDOW + Duration::from_secs(2));
             began = Instant::now();
             self.start_agents();
@@ -238,7 +239,7 @@ impl World {
         began
     }
 
-    /// Waits until the pods with load are counted, and the cells of 0 replicas are at zero.
+    /// Waits until the autoscaler counts the pods with load, and the workloads that are to have 0 replicas have none.
     fn settle(&self, scenario: Scenario) {
         let leader = &self.replicas[0];
         for cell in CELLS {
@@ -264,7 +265,7 @@ impl World {
         }
     }
 
-    /// Ends the load of the cells without traffic. Returns the current time.
+    /// Ends the load of those workloads that are to have no traffic. Returns the current time.
     fn end_load_of_idle(&self) -> Instant {
         for cell in CELLS.iter().filter(|cell| !cell.busy) {
             self.load(*cell, false);
@@ -285,9 +286,9 @@ impl World {
         !endpoints.pods.is_empty() || !endpoints.activators.is_empty()
     }
 
-    /// Waits until the cells without traffic have scaled down. Then sends requests to each cell behind a Service, until
-    /// one more request of the cell has ended. Returns the cells that have scaled down, and the cells that are not
-    /// expected to.
+    /// Waits until the workloads without traffic have scaled down. Then sends requests to each workload behind a
+    /// Service, until one more request of each has been answered or has failed. Returns the workloads that have scaled
+    /// down, and those that are not expected to.
     fn await_shrunk(&self, times: &Times) -> Vec<Cell> {
         let until = Instant::now() + SETTLES_WITHIN / 2;
         let has_shrunk = |cell: &Cell| {
@@ -325,7 +326,7 @@ impl World {
         CELLS.into_iter().filter(has_shrunk).collect()
     }
 
-    fn seen(&self, cell: Cell) -> Seen {
+    fn seen(&self, cell: Cell) -> Observed {
         let clients = self.clients.iter().find(|(of, _)| *of == cell);
         let (answered, mut failed) = clients
             .map(|(_, clients)| clients.outcome())
@@ -333,7 +334,7 @@ impl World {
         if clients.is_some() && answered == 0 && failed.is_empty() {
             failed.push("no request was answered".to_owned());
         }
-        Seen {
+        Observed {
             history: self.scales.history(NAMESPACE, &cell.name()),
             failed,
             answered,

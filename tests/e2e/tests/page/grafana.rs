@@ -8,16 +8,17 @@ use ebb_e2e::manifests::file;
 use ebb_fixtures::npm;
 use serde_json::Value;
 
-/// The kinds of panels, each with the schema's module for its options and field configuration.
+/// The kinds of panels in the dashboards, each with the module of Grafana's schema that defines the options and the
+/// field configuration of this kind.
 const KINDS: [(&str, &str); 3] = [
     ("timeseries", "timeseries"),
     ("stat", "stat"),
     ("table", "table"),
 ];
 
-/// TypeScript types that adapt the schema's types. `Loose`: JSON has strings where TypeScript has enumerations.
-/// `Asked`: a variable has its query a second time, in `definition`. `Marked`: the Prometheus data source adds fields
-/// to an annotation.
+/// TypeScript types for what the dashboards contain and the schema's types do not allow. `Loose`: JSON has strings
+/// where TypeScript has enumerations. `Asked`: a dashboard variable repeats its query in the field `definition`.
+/// `Marked`: the Prometheus data source adds fields to an annotation.
 const LOOSE: &str = "
 type Loose<T> = T extends string ? `${T}` : T extends (infer U)[] ? Loose<U>[]
   : T extends object ? { [K in keyof T]: Loose<T[K]> } : T;

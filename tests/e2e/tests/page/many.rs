@@ -18,7 +18,7 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 const SCRAPE: Duration = Duration::from_millis(100);
 /// Factor for the promised duration. The promise is for the release profile on an idle machine; the tests have neither.
 const UNOPTIMISED: u32 = 4;
-/// The number of scrapes. The test checks their median, because other tests use the machine too.
+/// The number of timed scrapes. The test checks the median of their durations, because other tests use the machine too.
 const TIMES: usize = 15;
 /// Maximum time from an input to its result on the page.
 const TYPED: Duration = Duration::from_secs(2);

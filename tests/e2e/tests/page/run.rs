@@ -34,7 +34,7 @@ pub(super) fn run() {
         "the page shows the settings",
         SOON,
         "[...document.querySelectorAll('#settings tbody tr')].some(row => \
-         row.cells[1].textContent.startsWith('10 in flight') && row.cells[2].textContent === 'annotation')",
+         row.cells[1].textContent.startsWith('10 requests in flight') && row.cells[2].textContent === 'annotation')",
     );
     drop(load);
     run.finish();

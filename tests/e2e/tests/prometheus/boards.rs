@@ -14,7 +14,7 @@ pub(super) struct Query {
     pub(super) expression: String,
 }
 
-/// Returns all queries. `put_in`: Grafana's variables, each with its value.
+/// Returns all queries of the dashboards. `put_in` has Grafana's variables, each with the value that replaces it.
 pub(super) fn queries(put_in: &[(&str, &str)]) -> Vec<Query> {
     let mut all = Vec::new();
     for board in BOARDS {

@@ -16,10 +16,10 @@ use ebb_e2e::{Autoscaler, Cluster, SOON, block_on, deployment, opted_in};
 use ebb_fixtures::{Signal, Wire, free_port, note};
 use tokio::net::TcpSocket;
 
-use super::door::Door;
+use super::proxied_port::ProxiedPort;
 use super::rules;
 use super::server::{Prometheus, jobs};
-use crate::lack::OLD;
+use crate::unavailable::OLD;
 use crate::world::{App, FAST, FIVE, TEN, World};
 
 const NAMESPACE: &str = "alerts";
@@ -77,21 +77,21 @@ pub(super) fn alerts() {
     let folder = tempfile::tempdir().unwrap();
     let away = format!("KUBECONFIG={}", nobody_answers(folder.path()).display());
     let blind = node(&["env", &away], "node-blind", &both[..1]);
-    let mut door = Door::new(NAMESPACE, &["--max-queued", "2", "--max-wait", "10m"]);
+    let mut port = ProxiedPort::new(NAMESPACE, &["--max-queued", "2", "--max-wait", "10m"]);
     let agents = world.agents.iter().chain([&torn, &old, &blind]);
-    let prometheus = Prometheus::start(&jobs(agents, both, &door), &rules::at_once());
+    let prometheus = Prometheus::start(&jobs(agents, both, &port), &rules::at_once());
     let mut fired = Fired {
         prometheus: &prometheus,
         by_cause: BTreeSet::new(),
     };
 
-    let waiting = [door.ask(), door.ask()];
+    let waiting = [port.ask(), port.ask()];
     let held = Instant::now();
     fired.wait(&["EbbTwoLeaders", "EbbNodeNotCounting", "EbbAgentNotSynced"]);
     other.finish();
     fired.wait(&["EbbTargetDown", "EbbReportsLost", "EbbRequestsNotServed"]);
     fired.by(&["EbbRequestsRefused"], || {
-        assert_eq!(door.ask().response(), 503);
+        assert_eq!(port.ask().response(), 503);
     });
 
     let wrong = world.deploy(NAMESPACE, "wrong", 1, &[("ebb.dev/ports", "http")]);
@@ -107,7 +107,7 @@ pub(super) fn alerts() {
     by_pods(&world, &mut fired);
 
     thread::sleep(SLOW.saturating_sub(held.elapsed()));
-    door.serve();
+    port.serve();
     for mut wire in waiting {
         assert_eq!(wire.response(), 200);
     }
@@ -154,7 +154,7 @@ fn pending(world: &World) {
     world.api().apply(&object);
 }
 
-/// Causes the alerts about reports.
+/// Creates the conditions of the alerts about reports, and waits until these alerts fire.
 fn by_reports(world: &World, fired: &mut Fired<'_>) {
     let (trust, port) = (trust(world.api()), world.replica().report_port());
     let post = |token: &str, body: Vec<u8>| {
@@ -195,7 +195,8 @@ fn by_reports(world: &World, fired: &mut Fired<'_>) {
     });
 }
 
-/// Causes the alerts about pods, and about the nodes of these pods.
+/// Creates the conditions of the alerts about pods and about the nodes of these pods, and waits until these alerts
+/// fire.
 fn by_pods(world: &World, fired: &mut Fired<'_>) {
     let narrow = ("autoscaling.knative.dev/max-scale", "1");
     let app = world.app(NAMESPACE, "narrow", 1, &[FAST, TEN, narrow]);
@@ -254,10 +255,10 @@ fn spoil(agent: &Agent, fired: &mut Fired<'_>) {
             .unwrap();
     let mut add = |by: u64| {
         for slot in 0..SLOTS {
-            let mut cells = pods.get(&slot, 0).unwrap();
-            if cells.opened != 0 {
-                cells.started = cells.started.wrapping_add(by);
-                pods.set(slot, cells, 0).unwrap();
+            let mut counters = pods.get(&slot, 0).unwrap();
+            if counters.opened != 0 {
+                counters.started = counters.started.wrapping_add(by);
+                pods.set(slot, counters, 0).unwrap();
             }
         }
     };
@@ -266,7 +267,7 @@ fn spoil(agent: &Agent, fired: &mut Fired<'_>) {
     add(u64::MAX);
 }
 
-/// Causes the alerts about an unreachable API server.
+/// Creates the conditions of the alerts about an unreachable API server, and waits until these alerts fire.
 fn by_an_outage(world: &World, fired: &mut Fired<'_>) {
     let app = world.app(NAMESPACE, "web", 1, &[FAST, TEN]);
     let traffic = app.traffic(FIVE);

@@ -9,20 +9,20 @@ use ebb_e2e::SOON;
 use ebb_fixtures::{Signal, eventually, note};
 
 use super::boards::queries as of_boards;
-use super::door::Door;
+use super::proxied_port::ProxiedPort;
 use super::rules::{at_once, rules};
 use super::server::{Prometheus, jobs};
 use crate::world::{FAST, FIVE, TEN, World};
 
 const NAMESPACE: &str = "board";
-/// Pause after which the queries of the dashboards' annotations have data: 15 s for the `offset` of these queries, and
-/// 2 s for a scrape.
+/// How long the test waits until the queries for the dashboards' annotations have data: 15 s for the `offset` in these
+/// queries, and 2 s for a scrape.
 const OFFSET: Duration = Duration::from_secs(17);
 
 pub(super) fn queries() {
     let mut world = World::new(&["first", "second"]);
-    let mut door = Door::new(NAMESPACE, &[]);
-    let prometheus = Prometheus::start(&jobs(&world.agents, &world.replicas, &door), &at_once());
+    let mut port = ProxiedPort::new(NAMESPACE, &[]);
+    let prometheus = Prometheus::start(&jobs(&world.agents, &world.replicas, &port), &at_once());
 
     {
         let app = world.app(NAMESPACE, "web", 1, &[FAST, TEN]);
@@ -32,20 +32,20 @@ pub(super) fn queries() {
             let held = prometheus.ask("ebb_activator_queued_total").ok()?;
             (!held.is_empty()).then_some(())
         });
-        let waiting = [door.ask(), door.ask()];
+        let waiting = [port.ask(), port.ask()];
         thread::sleep(OFFSET);
         let traffic = app.traffic(FIVE);
         traffic.set(FIVE);
         app.await_replicas(SOON, |replicas| replicas >= 5);
         thread::sleep(OFFSET);
-        door.serve();
+        port.serve();
         for mut wire in waiting {
             assert_eq!(wire.response(), 200);
         }
         traffic.set(1);
         app.await_replicas(SOON, |replicas| replicas < 5);
         world.agents[0].silence();
-        eventually("a silent pod", SOON, || {
+        eventually("a pod without current metrics", SOON, || {
             (app.view()["pods_without_metrics"].as_u64() > Some(0)).then_some(())
         });
         thread::sleep(Duration::from_secs(3));

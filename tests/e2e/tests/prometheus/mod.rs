@@ -2,8 +2,8 @@
 
 mod boards;
 mod causes;
-mod door;
 mod live;
+mod proxied_port;
 mod rules;
 mod server;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const RULES: &str = "deploy/prometheus/rules.yaml";
 
-/// Returns all rules of the file.
+/// Returns all rules of the Prometheus rule file.
 pub(super) fn rules() -> Vec<Value> {
     let groups = objects(RULES).remove(0)["groups"].take();
     let groups = groups.as_array().expect("groups").iter();

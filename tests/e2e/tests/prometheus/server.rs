@@ -14,20 +14,20 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
-use super::door::Door;
+use super::proxied_port::ProxiedPort;
 
 /// Returns the targets to scrape, by job.
 pub(super) fn jobs<'a>(
     agents: impl IntoIterator<Item = &'a Agent>,
     replicas: impl IntoIterator<Item = &'a Autoscaler>,
-    door: &Door,
+    port: &ProxiedPort,
 ) -> [(&'static str, Vec<SocketAddr>); 3] {
     let agents = agents.into_iter().filter_map(Agent::status).collect();
     let replicas = replicas.into_iter().map(Autoscaler::status).collect();
     [
         ("ebb-agent", agents),
         ("ebb-autoscaler", replicas),
-        ("ebb-activator", vec![door.status]),
+        ("ebb-activator", vec![port.status]),
     ]
 }
 

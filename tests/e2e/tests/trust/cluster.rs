@@ -1,5 +1,5 @@
-//! Cases P1, P2, P4 and P11: missing data never causes a scale-down, and a workload at zero can always be scaled up
-//! again.
+//! Missing data never causes a scale-down, and a workload at zero can always be scaled up again. (These are the cases
+//! P1, P2, P4 and P11, after which the tests are named.)
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::light::{CARRIES, Light, fast, on_simulated};
 use crate::world::{FAST, TEN, events};
 use crate::zero::{self, Zero};
 
-/// Needs of tests with a Service: pods are processes in cgroups, each with its own IP address.
+/// What tests with a Service need, because their pods are processes in cgroups, each with its own IP address.
 const SERVED: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[
@@ -46,8 +46,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::beside("trust::p4_rollout_at_zero", SERVED, p4_rollout_at_zero),
 ];
 
-/// Time longer than a window, two decisions, and the time for which a pod may be without reports. An autoscaler that
-/// scales down without data does so within this time.
+/// A time longer than the sum of three times: a window, two decision intervals, and the time for which a pod may be
+/// without reports. An autoscaler that scales down without data does so within this time.
 const LONG: Duration = Duration::from_secs(15);
 /// Time limit until an owner is resolved and its workload scaled: the autoscaler retries within 60 s, and 10 s allow
 /// for a decision.
@@ -104,7 +104,8 @@ fn p1_restart_with_none_of_50_ready() {
 /// A Deployment has two ReplicaSets. The autoscaler cannot read the ReplicaSet whose pods carry the load, and the other
 /// ReplicaSet's pods have no load.
 fn p1_one_of_two_replicasets_unresolved() {
-    // Only the double can refuse requests for one object and answer requests for others.
+    // The test needs the API server double, because only the double can refuse requests for one object and answer
+    // requests for others.
     let mut light = Light::on(Cluster::double());
     light.app("two-sets", "web", 10, &fast(&[("test/template", "1")]));
     light.nodes.load("two-sets", "web", for_pods(10));
@@ -153,8 +154,8 @@ fn p2_owners_unresolved() {
     double.refuse(owner, 503);
     light.replicas[0].kill();
     light.replicas[0].begin();
-    // The replica leads and scales all other workloads, although one owner is unavailable for longer than the replica
-    // waits at its start.
+    // The replica cannot read the owner of the workload `unresolved` for longer than it waits at its start. It leads
+    // and scales all other workloads nevertheless.
     eventually("leading all the same", Duration::from_secs(90), || {
         light.replica().is_leading().then_some(())
     });
@@ -196,13 +197,16 @@ fn p11_owner_forbidden_then_granted() {
     light.api().apply(&set);
     light.await_ready("granted", "web-1", 2);
     light.nodes.load("granted", "web-1", for_pods(2));
-    // During this pause, the autoscaler tries to read the owner.
+    // Waits until the autoscaler has tried to read the owner, the Shop.
     std::thread::sleep(Duration::from_secs(5));
     let refused = light.cluster.audit().iter().any(|entry| {
         let at = entry["requestURI"].as_str().unwrap_or_default();
         at.contains("/shops") && entry["responseStatus"]["code"] == 403
     });
-    assert!(refused, "the autoscaler must have tried to read the owner");
+    assert!(
+        refused,
+        "the autoscaler must have tried to read the Shop that owns the ReplicaSet"
+    );
     match light.cluster.as_double() {
         Some(double) => double.refuse("/namespaces/granted/shops/", 0),
         None => {
@@ -226,7 +230,7 @@ fn p11_owner_forbidden_then_granted() {
         (pods > 2).then_some(())
     });
     note(format!(
-        "P11: an owner that Ebb had no permission to read is scaled {:.0?} after the permission is granted",
+        "an owner object that Ebb had no permission to read is scaled {:.0?} after the permission is granted",
         granted.elapsed()
     ));
 }

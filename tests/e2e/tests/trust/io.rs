@@ -1,10 +1,11 @@
-//! Cases P5 to P8: failures of the connection to the API server, and writes to the API server.
+//! Failures of the connection to the API server, and writes to the API server. (These are the cases P5 to P8, after
+//! which the tests are named.)
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ebb_e2e::api::path;
-use ebb_e2e::{ApiWay, Autoscaler, Cluster, Mode, Place, SOON, Scales, Simulated};
+use ebb_e2e::{ApiWay, Autoscaler, Cluster, Location, Mode, SOON, Scales, Simulated};
 use ebb_fixtures::{Case, Signal, eventually, note};
 use serde_json::{Value, json};
 
@@ -48,9 +49,9 @@ fn for_pods(pods: u32) -> f64 {
 fn over(way: impl FnOnce(&Cluster) -> ApiWay) -> (Light, ApiWay) {
     let cluster = Cluster::new();
     let way = way(&cluster);
-    let place = Place {
+    let place = Location {
         api: Some(way.url()),
-        ..Place::default()
+        ..Location::default()
     };
     let replica = Autoscaler::launch_at(&place, &cluster, "first", &[]);
     replica.await_ready();
@@ -112,11 +113,11 @@ fn p5_connections_freeze() {
     });
     assert!(
         scaled < NOTICED_WITHIN,
-        "the scale was written after {scaled:?}"
+        "the scale was written {scaled:?} after the connections froze"
     );
     assert!(
         told < NOTICED_WITHIN,
-        "the new Deployment was known after {told:?}"
+        "the autoscaler knew the new Deployment {told:?} after the connections froze"
     );
     assert!(light.replica().is_leading());
     eventually("the watch of pods delivers messages again", SOON, || {
@@ -126,7 +127,8 @@ fn p5_connections_freeze() {
     assert_eq!(code, 200, "{body}");
     light.assert_never_below("frozen", "web", 3, Duration::ZERO);
     note(format!(
-        "P5: connections frozen: the scale is written after {scaled:.1?}, a new Deployment is known after {told:.1?}"
+        "connections to the API server frozen: the scale is written after {scaled:.1?}, and the autoscaler knows a new \
+         Deployment after {told:.1?}"
     ));
 }
 
@@ -175,8 +177,8 @@ fn p5_a_server_that_never_answers() {
     light.nodes.load("silent", "web", 0.0);
     light.await_replicas("silent", "web", SOON, 1);
     note(format!(
-        "P5: API server silent: reported after {stale:.1?}; leader again {healthy:.1?} after the API server \
-         answers again"
+        "API server does not answer: reported after {stale:.1?}; the autoscaler leads again {healthy:.1?} after the \
+         API server answers again"
     ));
 }
 
@@ -215,14 +217,14 @@ fn p6_a_leader_that_was_stopped() {
             .all(|name| known(first, name) && known(second, name))
             .then_some(())
     });
-    // All workloads must be scaled up now, so the leader is stopped while writes are due or in progress.
+    // All workloads now need more replicas. So the leader has writes that are due or in progress when it is stopped.
     for name in &names {
         light.nodes.load("stopped", name, for_pods(3));
     }
     thread::sleep(Duration::from_millis(900));
     first.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
-    // During this pause, the API server completes requests that the leader sent before the stop.
+    // Waits until the API server has completed the requests that the leader sent before the stop.
     thread::sleep(Duration::from_secs(1));
     let before = writes(&light, first).len();
     eventually("the standby leads", SOON, || {
@@ -247,7 +249,7 @@ fn p6_a_leader_that_was_stopped() {
     assert!(!first.is_leading() && second.is_leading());
     let dropped = metric(first, "ebb_autoscaler_dropped_writes_total");
     note(format!(
-        "P6: leader stopped for 22 s while writes were due: it wrote nothing afterwards, and dropped {dropped} writes"
+        "leader stopped for 22 s while writes were due: it wrote nothing afterwards, and dropped {dropped} writes"
     ));
 }
 
@@ -281,13 +283,13 @@ fn p7_somebody_else_changes_replicas() {
     let lasted = after[1].1.duration_since(after[0].1);
     assert!(
         lasted >= LATE - Duration::from_millis(200),
-        "the other client's replicas were overwritten after {lasted:?}, before the autoscaler could know them"
+        "the autoscaler overwrote the other client's replicas after {lasted:?}, before it could have received them"
     );
     let said = events(light.api(), "meanwhile", "Deployment", "web");
     let failed = said.iter().filter(|(reason, _)| reason == "ScaleFailed");
     assert_eq!(failed.count(), 0, "{said:?}");
     note(format!(
-        "P7: {} writes were based on outdated replicas and refused; the next write came {lasted:.1?} \
+        "{} writes were based on an outdated number of replicas and were refused; the next write came {lasted:.1?} \
          after the other client's write",
         metric(replica, sample)
     ));

@@ -3,22 +3,22 @@
 
 mod certificate;
 mod cluster;
-mod front;
 mod io;
 mod network;
 mod node;
+mod request_path;
 mod rights;
 mod security_md;
 mod tenants;
 
 use ebb_e2e::{Cluster, install_activator};
-use ebb_fixtures::{Case, Held, Shared};
+use ebb_fixtures::{Case, Shared, SharedRef};
 
 pub(crate) const CASES: &[&[Case]] = &[
     cluster::CASES,
     tenants::CASES,
     certificate::CASES,
-    front::CASES,
+    request_path::CASES,
     io::CASES,
     network::CASES,
     node::CASES,
@@ -29,7 +29,7 @@ pub(crate) const CASES: &[&[Case]] = &[
 /// A shared cluster with all manifests of Ebb applied, but without running programs of Ebb.
 static INSTALLED: Shared<Cluster> = Shared::new();
 
-fn installed() -> Held<Cluster> {
+fn installed() -> SharedRef<Cluster> {
     INSTALLED.get(|| {
         let cluster = Cluster::new();
         install_activator(cluster.api());

@@ -13,7 +13,7 @@ pub(crate) const CASES: &[Case] = &[
         status_port,
     ),
     Case::beside(
-        "trust::t10_the_doors_can_be_closed_as_documented",
+        "trust::t10_the_ports_can_be_closed_as_documented",
         &[Need::Kubectl],
         closed,
     ),
@@ -22,7 +22,7 @@ pub(crate) const CASES: &[Case] = &[
 const POLICY: &str = "deploy/components/activator/network-policy.yaml";
 
 /// Returns whether a port of a NetworkPolicy is the range of the proxied Service ports.
-fn is_doors(port: &Value) -> bool {
+fn is_proxied_range(port: &Value) -> bool {
     port["port"] == 20_000 && port["endPort"] == 29_999
 }
 
@@ -65,9 +65,15 @@ fn closed() {
         })
         .expect("the policy");
     let rules = policy["spec"]["ingress"].as_array().unwrap();
-    let has_doors = |rule: &&Value| rule["ports"].as_array().unwrap().iter().any(is_doors);
-    let doors: Vec<_> = rules.iter().filter(has_doors).collect();
-    assert_eq!(doors.len(), 1, "{policy}");
-    let from = &doors[0]["from"][0]["namespaceSelector"]["matchLabels"];
+    let has_proxied_range = |rule: &&Value| {
+        rule["ports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(is_proxied_range)
+    };
+    let proxied: Vec<_> = rules.iter().filter(has_proxied_range).collect();
+    assert_eq!(proxied.len(), 1, "{policy}");
+    let from = &proxied[0]["from"][0]["namespaceSelector"]["matchLabels"];
     assert_eq!(*from, json!({"tenants": "trusted"}));
 }

@@ -62,8 +62,8 @@ fn own_node() {
     let pods = list(&agent, own).expect("its own node's");
     assert_eq!(pods["items"][0]["metadata"]["name"], "agent");
     let watched = format!("{own}&watch=true&timeoutSeconds=1&resourceVersion=0");
-    // The response to a watch is a sequence of JSON documents. The client cannot parse it and reports code 0; a refusal
-    // would have another code.
+    // The test's client expects one JSON document, but the response to a watch is a sequence of documents. So the
+    // client cannot parse the response, and reports code 0. A refusal would have another code.
     assert!(list(&agent, &watched).map_or_else(|refused| refused.code == 0, |_| true));
     for other in [
         "",

@@ -1,4 +1,5 @@
-//! Cases T1, T4 and T8: one tenant's objects do not affect the workloads of other tenants.
+//! One tenant's objects do not affect the workloads of other tenants. (These are the cases T1, T4 and T8, after which
+//! the tests are named.)
 
 use std::time::Duration;
 
@@ -112,9 +113,9 @@ fn t1_never_reported() {
 /// Length of an owner's name, bytes. An object that contains a name of this length is only slightly smaller than etcd's
 /// limit.
 const NAME: usize = 900 << 10;
-/// Maximum growth of the autoscaler's memory, MiB, by ten pods whose owners have names of [`NAME`] bytes. Reading these
-/// 9 MiB takes several times this memory, and the allocator keeps a part. A copy of the name in each metric and each
-/// Event would take hundreds of MiB.
+/// Maximum growth of the autoscaler's memory, MiB, by ten pods whose owners have names of [`NAME`] bytes (9 MiB in
+/// total). While the autoscaler reads these pods, it needs several times 9 MiB. The allocator keeps a part of this
+/// memory afterwards. A copy of the name in each metric and each Event would take hundreds of MiB.
 const COSTS: f64 = 64.0;
 
 fn t4_long_names() {
@@ -153,9 +154,10 @@ fn t4_long_names() {
         );
     }
     let grown = cost::own(light.replica().pid()) - before;
-    // The autoscaler has freed the memory for reading the pods, but the allocator keeps a part of it.
+    // The autoscaler has freed the memory that it needed to read the pods, but the allocator keeps a part of it. So the
+    // growth is more than the autoscaler still uses.
     note(format!(
-        "T4: 10 pods whose owner's name has 900 KB: {grown:.1} MiB more memory, {} Events",
+        "10 pods whose owner's name has 900 KB: {grown:.1} MiB more memory, {} Events",
         events.len()
     ));
     assert!(
@@ -188,7 +190,7 @@ fn t8_owners_that_cannot_be() {
             .create("/api/v1/namespaces/evil/pods", &pod)
             .unwrap();
     }
-    // During this pause, the autoscaler tries to read each owner a few times, 1 s to 2 s apart. Later it sends no more
+    // Within these 20 s, the autoscaler tries to read each owner a few times, 1 s to 2 s apart. Later it sends no more
     // requests for these owners.
     std::thread::sleep(Duration::from_secs(20));
     let begun = light.cluster.audit().len();
@@ -205,7 +207,8 @@ fn t8_owners_that_cannot_be() {
     });
     let rate = asked.count() as f64 / over.as_secs_f64();
     note(format!(
-        "T8: {pods} pods with owners that cannot exist: {rate:.1} requests/s to the API server after the first attempts"
+        "{pods} pods with owners that cannot exist: after the first attempts, the autoscaler sends {rate:.1} \
+         requests/s to the API server"
     ));
     assert!(rate <= RATE, "{rate} requests/s");
     light.nodes.load("victim", "web", 2.5 * CARRIES);

@@ -15,7 +15,7 @@ use ebb_fixtures::{Case, Need};
 pub(crate) use self::client::get;
 pub(crate) use self::world::{TO_ZERO, Zero, end};
 
-/// Needs of these tests: pods are processes in cgroups, each with its own IP address.
+/// What these tests need, because their pods are processes in cgroups, each with its own IP address.
 const NEEDS: &[Need] = &[Need::Cgroup, Need::Network];
 
 pub(crate) const CASES: &[Case] = &[

@@ -40,7 +40,7 @@ pub(super) fn leaves() {
     }
     assert!(
         !long.is_finished(),
-        "a request must continue through its activator"
+        "a request in flight must continue through its activator when the activators leave the request path"
     );
     let long = all(vec![long]).remove(0).unwrap();
     assert_eq!(long.status, 200);

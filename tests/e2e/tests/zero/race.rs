@@ -10,12 +10,13 @@ use ebb_fixtures::{full, note};
 use super::client::{all, one};
 use super::world::{App, TO_ZERO, shared};
 
-/// Returns the number of workloads, which are tested concurrently, and the number of rounds of each workload.
+/// Returns the number of workloads that are tested concurrently, and the number of rounds of each workload. Each round
+/// sends one request.
 fn rounds() -> (u64, u64) {
     if full() { (50, 10) } else { (8, 4) }
 }
 
-/// The maximum time between the request and the write of zero replicas, in either direction.
+/// The longest time by which a request is sent before or after the write of zero replicas.
 const AROUND: Duration = Duration::from_millis(800);
 
 pub(super) fn racing() {
@@ -41,8 +42,8 @@ pub(super) fn racing() {
     assert!(refused.is_empty(), "{} refused: {some:#?}", refused.len());
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     note(format!(
-        "{} requests around the scale-down to zero: none refused; {} came before the write of zero replicas, \
-         {} after it; {} went to an activator, {} to a pod; {:.0} s",
+        "{} requests around the scale-down to zero, none refused: {} came before zero replicas were written, {} \
+         after; {} were answered by an activator, {} by a pod directly; {:.0} s",
         sum(|it| it.before + it.after),
         sum(|it| it.before),
         sum(|it| it.after),
@@ -64,7 +65,7 @@ struct Outcome {
 fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
     let mut outcome = Outcome::default();
     // Estimated time from the end of a request to the write of zero replicas. It is first an assumption, and then the
-    // time measured in the last round.
+    // time measured in the previous round.
     let mut idle = Duration::from_secs(9);
     let mut last = one_request(app, &mut outcome);
     for round in 0..rounds {
@@ -79,7 +80,7 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             scale.map(|(_, at)| at)
         };
         let until = last + TO_ZERO;
-        // A request that must come after the write of zero replicas is sent `offset` after the watch has reported the
+        // A request that is to come after the write of zero replicas is sent `offset` after the watch has reported this
         // write.
         let mut ordered = zero_since(last);
         while Instant::now() < until {
@@ -99,7 +100,8 @@ fn race(app: &App<'_>, workload: u64, rounds: u64) -> Outcome {
             idle = ordered - last;
         } else {
             outcome.before += 1;
-            // The request came before the write of zero replicas, by an unknown time, so the estimate is increased.
+            // The request came before the write of zero replicas. By how much is unknown, so the test increases its
+            // estimate `idle`.
             idle += Duration::from_millis(100);
         }
         last = one_request(app, &mut outcome);
@@ -125,8 +127,8 @@ fn one_request(app: &App<'_>, outcome: &mut Outcome) -> Instant {
     }
 }
 
-/// Returns the time between a request and the write of zero replicas, and whether the request is before the write. The
-/// values are the same in every run.
+/// Returns the intended time between a request and the write of zero replicas, and whether the request is to come
+/// before the write. A workload and a round have the same values in every test run.
 fn offset(workload: u64, round: u64) -> (Duration, bool) {
     let mut hasher = DefaultHasher::new();
     (workload, round).hash(&mut hasher);

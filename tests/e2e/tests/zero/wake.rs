@@ -43,8 +43,9 @@ pub(super) fn first_request() {
     totals.sort();
     let (median, before, after) = added[ROUNDS / 2];
     note(format!(
-        "first request at zero replicas, {ROUNDS} times: median {:.1} ms added ({:.1} ms until the write of the \
-         replicas, {:.1} ms from the ready endpoint to the response), maximum {:.1} ms; median in total {:.0} ms",
+        "first request at zero replicas, {ROUNDS} times: Ebb adds {:.1} ms in the median ({:.1} ms until the write of \
+         the replicas, {:.1} ms from the ready endpoint to the response), and at most {:.1} ms; the whole request \
+         takes {:.0} ms in the median",
         ms(median),
         ms(before),
         ms(after),

@@ -8,7 +8,7 @@ use ebb_e2e::api::path;
 use ebb_e2e::{
     ACCOUNT, Activator, Endpoints, Proxy, SYSTEM, Scales, deployment, install_activator, opted_in,
 };
-use ebb_fixtures::{Held, Shared, eventually};
+use ebb_fixtures::{Shared, SharedRef, eventually};
 use serde_json::{Value, json};
 
 use crate::world::{FAST, World};
@@ -32,7 +32,7 @@ pub(crate) struct Zero {
 static SHARED: Shared<Zero> = Shared::new();
 
 /// Returns the shared cluster.
-pub(crate) fn shared() -> Held<Zero> {
+pub(crate) fn shared() -> SharedRef<Zero> {
     SHARED.get(Zero::new)
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ebb_fixtures::Case;
-use ebb_fixtures::server::{Place, Sample};
+use ebb_fixtures::server::{Sample, ServerSite};
 use ebb_fixtures::watch::Ends;
 
 use super::{CURL, watched};
@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
 fn served(at: impl Into<IpAddr>, from: IpAddr) {
     let at = at.into();
     let totals = watched(
-        |cgroup| Sample::start(Place::at(cgroup, at)),
+        |cgroup| Sample::start(ServerSite::at(cgroup, at)),
         |server, _| {
             let url = format!("http://{}/", SocketAddr::new(from, server.address().port()));
             let fetched = curl(&[], &[&url, &url]);

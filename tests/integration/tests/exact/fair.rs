@@ -56,25 +56,34 @@ fn t7_gaps() {
     let (hostile_server, other_server) = (Sample::start(&hostile), Sample::start(&other));
 
     let clients = Clients::start("hold", &hostile_server, HOSTILE);
-    let events = eventually("the hostile pod has used up its share", SOON, || {
-        let events = counter.events().expect("they are there");
-        (events.no_share > 0).then_some(events)
-    });
+    let events = eventually(
+        "the hostile pod has used up its share of the out-of-order buffer",
+        SOON,
+        || {
+            let events = counter.events().expect("they are there");
+            (events.out_of_order_share_full > 0).then_some(events)
+        },
+    );
     let opaque = counter.read(hostile_pod).expect("it is counted").opaque;
     note(format!(
         "{HOSTILE} connections with 480 gaps in the data of each: {opaque} are opaque, {events:?}"
     ));
-    assert_eq!(events.no_room, 0, "{events:?}");
+    assert_eq!(events.out_of_order_full, 0, "{events:?}");
 
     let others = Clients::start("swap", &other_server, OTHERS);
-    let seen = eventually("all requests of the other pod are counted", SOON, || {
-        let seen = counter.read(other_pod).expect("it is counted");
-        (seen.started == OTHERS).then_some(seen)
-    });
+    let seen = eventually(
+        "all requests to the pod that is not hostile are counted",
+        SOON,
+        || {
+            let seen = counter.read(other_pod).expect("it is counted");
+            (seen.started == OTHERS).then_some(seen)
+        },
+    );
     assert_eq!(seen.opaque, 0, "{seen:?}");
     drop(others);
 
-    // When connections close, their buffers are freed: the pod can use its share again, but no more than its share.
+    // When connections close, their part of the out-of-order buffer is freed. Their pod can use its share of the buffer
+    // again, but no more than its share.
     drop(clients);
     eventually("the connections have closed", SOON, || {
         (counter
@@ -84,11 +93,17 @@ fn t7_gaps() {
             == 0)
             .then_some(())
     });
-    let before = counter.events().expect("they are there").no_share;
+    let before = counter
+        .events()
+        .expect("they are there")
+        .out_of_order_share_full;
     let clients = Clients::start("hold", &hostile_server, 3);
     let now = counter.read(hostile_pod).expect("it is counted");
     assert_eq!((now.connections, now.opaque), (3, 0), "{now:?}");
-    let after = counter.events().expect("they are there").no_share;
+    let after = counter
+        .events()
+        .expect("they are there")
+        .out_of_order_share_full;
     assert_eq!(after, before);
     drop(clients);
 }

@@ -101,7 +101,8 @@ fn haproxy(cgroup: &TestCgroup, app: SocketAddr) -> Proxy {
     }
 }
 
-/// The hop whose port is given with `--ports`; `Any`: no `--ports`.
+/// The server whose port is given to `ebb watch` with `--ports`: the proxy (`Outer`) or the application behind it
+/// (`Inner`). `Any`: `--ports` is not given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hop {
     Any,

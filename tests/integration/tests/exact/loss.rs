@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use ebb_fixtures::client::Client;
 use ebb_fixtures::net::{Faults, Pair, SERVER};
-use ebb_fixtures::server::{Nginx, Place, Sample};
+use ebb_fixtures::server::{Nginx, Sample, ServerSite};
 use ebb_fixtures::watch::{Ends, Watch};
 use ebb_fixtures::{Case, Need, TestCgroup, full, note};
 
@@ -105,19 +105,19 @@ fn relayed(protocol: Protocol, faults: Faults) {
     const SEED: u64 = 20_260_722;
     let (pair, relay) = Pair::relayed(faults, SEED);
     exact_over(&pair, protocol, |_| {});
-    let made = relay.made();
+    let counts = relay.counts();
     assert!(
-        made.late > 100 && made.doubled > 100 && (made.lost > 100) == (faults.lost > 0),
-        "too few network faults for this test: {made:?}"
+        counts.late > 100 && counts.doubled > 100 && (counts.lost > 100) == (faults.lost > 0),
+        "too few network faults for this test: {counts:?}"
     );
-    note(format!("{protocol:?}, seed {SEED}: {made:?}"));
+    note(format!("{protocol:?}, seed {SEED}: {counts:?}"));
 }
 
 /// Sends many concurrent small requests, whose header sections span several packets; then downloads and uploads large
 /// bodies.
 fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
     let cgroup = TestCgroup::new();
-    let place = Place::at(&cgroup, SERVER);
+    let place = ServerSite::at(&cgroup, SERVER);
     let (nginx, sample) = pair
         .server
         .inside(|| (Nginx::start(place), Sample::start(place)));
@@ -151,7 +151,7 @@ fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
         let uploads = sample.stats().requests;
         assert_eq!(
             uploads, 4,
-            "the number of uploads by the server's own count"
+            "the number of uploads that the server itself has counted"
         );
         nginx.requests() - before + uploads + 1
     });
@@ -159,7 +159,7 @@ fn exact_over(pair: &Pair, protocol: Protocol, spoil: impl FnOnce(&Pair)) {
     assert_eq!(
         totals.ends(),
         Ends::answered(served + 1),
-        "{served} requests, and one query of the server's count"
+        "{served} requests, and one query of the server's count, must be counted"
     );
 }
 

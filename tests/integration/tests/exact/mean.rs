@@ -83,7 +83,7 @@ fn within(load: Load) {
             return;
         }
     }
-    panic!("the relative errors of all tries {off:?} exceed {MOST_OFF}");
+    panic!("the relative error of every try exceeds {MOST_OFF}: {off:?}");
 }
 
 /// Returns the mean concurrency as `ebb watch` reports it, and the oracle's mean.
@@ -108,8 +108,8 @@ fn means(load: Load, time: Duration) -> (f64, f64) {
     watch.until("all in flight", |_, line| {
         line.in_flight == load.in_flight()
     });
-    // The oracle is read right after the line that begins the measurement and right after the line that ends it, so
-    // both readings have the same short delay.
+    // The server's integral is read right after the line of `ebb watch` that begins the measurement, and right after
+    // the line that ends it. So both readings have the same short delay.
     watch.line_after(Duration::from_secs(1));
     let from = server.stats();
     let watched = watch.measure(time);

@@ -9,11 +9,11 @@ mod fair;
 mod hops;
 mod http1;
 mod http2;
-mod joined;
+mod kernel_messages;
 mod loss;
 mod mean;
+mod mid_stream;
 mod mixed;
-mod news;
 mod packets;
 mod probes;
 mod shared;
@@ -39,11 +39,11 @@ pub(crate) fn cases() -> Vec<Case> {
             address::CASES,
             fair::CASES,
             hops::CASES,
-            joined::CASES,
+            mid_stream::CASES,
             loss::CASES,
             mean::CASES,
             mixed::CASES,
-            news::CASES,
+            kernel_messages::CASES,
             packets::CASES,
             probes::CASES,
             tunnels::CASES,

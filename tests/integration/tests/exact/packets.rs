@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ebb_fixtures::client::curl;
 use ebb_fixtures::net::{NetNs, allow_fast_open};
-use ebb_fixtures::server::{Nginx, Place, Sample};
+use ebb_fixtures::server::{Nginx, Sample, ServerSite};
 use ebb_fixtures::watch::Ends;
 use ebb_fixtures::{Case, Need, note};
 
@@ -39,7 +39,7 @@ fn fast_open() {
     allowed.expect("root in this namespace");
     let totals = watched(
         |cgroup| {
-            let place = Place::at(cgroup, Ipv4Addr::LOCALHOST);
+            let place = ServerSite::at(cgroup, Ipv4Addr::LOCALHOST);
             namespace.inside(|| Nginx::start_with(place, "fastopen=16"))
         },
         |server, _| {
@@ -63,14 +63,14 @@ fn big_tcp() {
     let namespace = NetNs::new();
     namespace
         .big_tcp()
-        .expect("the test's need has checked that BIG TCP works");
+        .expect("BIG TCP works, as the check of `Need::BigTcp` has shown");
     let upload = tempfile::NamedTempFile::new().expect("a file");
     let set = upload.as_file().set_len(1_000_000);
     set.expect("1 MB of nothing");
     let data = format!("@{}", upload.path().display());
     let totals = watched(
         |cgroup| {
-            let place = Place::at(cgroup, Ipv6Addr::LOCALHOST);
+            let place = ServerSite::at(cgroup, Ipv6Addr::LOCALHOST);
             namespace.inside(|| Sample::start(place))
         },
         |server, _| {

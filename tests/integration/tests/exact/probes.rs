@@ -43,8 +43,9 @@ pub(super) fn excluded(excluded: u64, answered: u64) -> Ends {
     }
 }
 
-/// The maximum integral of excluded requests, in request-seconds, instead of exactly 0. A probe is part of the integral
-/// until its identifying field has been read, and `ebb watch` may print a line before that.
+/// The maximum integral of excluded requests that a test accepts, in request-seconds. It is not exactly 0: a probe is
+/// part of the integral until the header field that identifies it has been read, and `ebb watch` may print a line
+/// before that.
 const NOTHING: f64 = 0.02;
 
 #[track_caller]
@@ -53,8 +54,8 @@ fn assert_only_excluded(totals: &Totals, count: u64) {
     assert!(totals.integral.abs() < NOTHING, "{totals:?}");
 }
 
-/// Sends probes that the server answers after 300 ms each. The identifying field comes after `late` bytes of other
-/// fields.
+/// Sends probes that the server answers after 300 ms each. The header field that identifies a probe comes after `late`
+/// bytes of other fields.
 fn probe(field: &str, late: usize) {
     let padding = format!("X-Padding: {}\r\n", "p".repeat(110)).repeat(late.div_ceil(123));
     let totals = watched(
@@ -100,7 +101,8 @@ fn seconds_late() {
             wire.send("User-Agent: kube-probe/1.30\r\n\r\n");
             assert_eq!(wire.response(), 200);
             watch.settle();
-            // This request must be counted in full, which shows that no correction is left over.
+            // This request is no probe. It must be counted in full, which shows that no part of the correction for the
+            // probe is left over.
             wire.get("/?sleep=500", "");
             assert_eq!(wire.response(), 200);
         },
@@ -124,7 +126,7 @@ fn not_probes() {
                 wire.get("/", &format!("{field}\r\n"));
                 assert_eq!(wire.response(), 200, "{field}");
             }
-            // In a body, the text of the identifying field is not a header field.
+            // A body that contains the header field of a probe does not make its request a probe.
             let body = "User-Agent: kube-probe/1.30\r\n\r\n";
             wire.send(format!(
                 "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}",

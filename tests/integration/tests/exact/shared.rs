@@ -1,7 +1,8 @@
 //! One `ebb watch` for many tests, which run one after the other on one thread. Loading the kernel programs takes
 //! longer than most of these tests.
 //!
-//! Bias: towards a new watch. A watch is reused only if the previous test passed and left no request and no connection.
+//! Which way it errs: towards a new watch. A watch is reused only if the previous test passed and left no request and
+//! no connection.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,25 +14,25 @@ use ebb_fixtures::{TestCgroup, eventually};
 use super::INTERVAL;
 
 thread_local! {
-    /// The idle watch of this thread; it ends with the thread. (The kernel would then kill the watch anyway, because
-    /// the watch is a child of the thread.)
+    /// The `ebb watch` that earlier tests of this thread have left for reuse. It ends with the thread. (The kernel
+    /// would kill it anyway when the thread ends, because it is a child of the thread.)
     static IDLE: RefCell<Option<Shared>> = const { RefCell::new(None) };
 }
 
-/// The number of watches of all threads.
+/// The number of `ebb watch` processes that the threads of the test run have started and that have not ended.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
 
 /// A cgroup and the `ebb watch` on it. The watch is dropped first.
 pub(super) struct Shared {
     pub(super) watch: Watch,
     pub(super) cgroup: TestCgroup,
-    _counted: Counted,
+    _counted: CountedGuard,
 }
 
 /// Decrements [`ALIVE`] when it is dropped. It is the last field of [`Shared`], so it is dropped after the watch.
-struct Counted;
+struct CountedGuard;
 
-impl Drop for Counted {
+impl Drop for CountedGuard {
     fn drop(&mut self) {
         ALIVE.fetch_sub(1, Ordering::Relaxed);
     }
@@ -47,7 +48,7 @@ pub(super) fn end() {
 }
 
 impl Shared {
-    /// Takes the idle watch of this thread, or starts a new one.
+    /// Takes the `ebb watch` that an earlier test of this thread has left for reuse, or starts a new one.
     pub(super) fn take() -> Self {
         IDLE.take().unwrap_or_else(|| {
             let cgroup = TestCgroup::new();
@@ -56,12 +57,13 @@ impl Shared {
             Self {
                 watch,
                 cgroup,
-                _counted: Counted,
+                _counted: CountedGuard,
             }
         })
     }
 
-    /// Keeps the watch for the next test of this thread. First waits until all connections of this test are closed.
+    /// Leaves the `ebb watch` for reuse by the next test of this thread. First waits until all connections of this test
+    /// are closed.
     #[track_caller]
     pub(super) fn give_back(mut self) {
         self.watch

@@ -105,7 +105,7 @@ fn connect() {
             for _ in 0..5 {
                 assert_eq!(wire.response(), 200);
             }
-            let line = watch.until("tunnel in flight for a whole interval", |_, line| {
+            let line = watch.until("the tunnel is in flight for a whole interval", |_, line| {
                 line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
             });
             assert_eq!(line.by_protocol(), [0, 0, 1, 0], "upgraded");

@@ -43,8 +43,8 @@ first, unseen, last = (bytes.fromhex(argument) for argument in sys.argv[2:])
 # A socket belongs to the cgroup in which it is created. So the client's sockets are created before this process enters
 # the server's cgroup.
 client, moved = socket.socket(), socket.socket()
-# Both take the client's port now, and no other process can have it between the one's end and the other's start. Two
-# sockets that do not listen may share a port if both allow it.
+# Both sockets take the client's port now, so no other process can take it between the end of `client` and the start of
+# `moved`. Two sockets that do not listen may share a port if both allow it.
 for end in client, moved:
     end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 client.bind(("127.0.0.1", 0))
@@ -57,8 +57,8 @@ server, _ = listener.accept()
 client.sendall(first)
 exactly(server, len(first))
 
-# Moves the client's end of the connection to another socket, whose next sequence number is higher by the length of
-# `unseen`.
+# Moves the client's end of the connection to the socket `moved`. Its next sequence number is higher by the length of
+# `unseen`, as if the client had already sent these bytes.
 option(client, REPAIR, 1)
 sent, received = position(client, SENT), position(client, RECEIVED)
 window = client.getsockopt(socket.IPPROTO_TCP, REPAIR_WINDOW, WINDOW_SIZE)
@@ -71,7 +71,7 @@ option(moved, QUEUE_SEQ, signed(received))
 moved.connect(listener.getsockname())
 option(moved, REPAIR_WINDOW, window)
 
-# Puts `unseen` into the receive queue of the server's socket.
+# Puts the bytes `unseen`, which no packet carries, into the receive queue of the server's socket.
 option(server, REPAIR, 1)
 option(server, REPAIR_QUEUE, RECEIVED)
 server.sendall(unseen)

@@ -1,4 +1,4 @@
-//! Pins that an earlier process left and that cannot be adopted: they are removed, and nothing of them remains.
+//! Pins that an earlier process left and that cannot be adopted are removed completely.
 
 use std::fs;
 use std::path::{Path, PathBuf};

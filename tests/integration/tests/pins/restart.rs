@@ -159,7 +159,7 @@ fn killed_early() {
         keeper.kill();
         let before = server.requests();
         let url = format!("http://{}/", server.address());
-        // The load would last 600 s, longer than needed; the test stops it earlier.
+        // The client would send requests for 600 s. The test stops it as soon as it needs no more load.
         let load = Client::start("wrk", &["-t", "1", "-c", "50", "-d", "600s", &url]);
         for number in 0..moments {
             let build = format!("build{number}");
@@ -222,7 +222,7 @@ fn rules() {
         let keeper = Keeper::start(pins, Some(&cgroup), &paths);
         let _ = server.stats();
         keeper.kill();
-        // This start sets no paths to exclude: the new process reads them back from the pinned maps.
+        // The new process is started without paths to exclude: it reads them back from the pinned maps.
         let mut keeper = Keeper::start(pins, Some(&cgroup), &[]);
         let first = keeper.first().reading().clone();
         assert_eq!(first.exclude_paths, ["/metrics", "/stats"]);

@@ -19,10 +19,14 @@ fn first_request() {
     for _ in 0..STARTS {
         let mut run = Run::sample(&["--target", "10"]);
         // `ebb run` first tries the command with one replica. Waits until this trial replica has ended.
-        run.await_event("the trial replica has ended", SOON, |event| match event {
-            Event::Replica(replica) => (replica.state == "stopped").then_some(()),
-            _ => None,
-        });
+        run.await_event(
+            "the trial replica of `ebb run` has ended",
+            SOON,
+            |event| match event {
+                Event::Replica(replica) => (replica.state == "stopped").then_some(()),
+                _ => None,
+            },
+        );
         assert_eq!(
             run.remains().replicas(),
             0,

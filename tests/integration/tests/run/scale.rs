@@ -145,7 +145,7 @@ fn all_200() {
     answers.assert_all_ok();
     assert_eq!(answers.ok(), requests);
     note(format!(
-        "{answers}, while the replicas rose to {} and fell to {}",
+        "{answers}, while the number of replicas rose to {} and fell to {}",
         up.ready, down.replicas
     ));
     run.finish();

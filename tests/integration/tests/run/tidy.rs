@@ -51,7 +51,7 @@ fn ends_well(signal: Signal) {
     );
     let mut wire = Wire::connect(run.address());
     wire.get("/?sleep=1500", "");
-    // Once the run has counted the request, the request is certainly in flight.
+    // When `ebb run` has counted the request, the request is certainly in flight.
     run.await_decision("the request in flight", SOON, |decision| {
         decision.requests >= 1
     });
@@ -94,7 +94,8 @@ fn side_by_side() {
             "{decision:?}"
         );
     }
-    // Neither the end of one run, nor the clean-up at the start of a third run, affects the run that continues.
+    // The run `busy` ends, and a third run starts, which cleans up what earlier runs left. Neither affects the run
+    // `idle`, which continues.
     busy.finish();
     with_replicas("1").finish();
     alive.assert_there();

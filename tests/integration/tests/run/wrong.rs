@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use ebb_fixtures::{Case, Need, Process, ebb, program, run};
 
-use crate::refused::{Refused, assert_refused};
+use crate::refused::{Rejection, assert_refused};
 
 const EBB: &[Need] = &[Need::Ebb];
 
@@ -28,12 +28,12 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// A valid command for the replicas.
+/// The last arguments of `ebb run`: a valid command that starts a replica.
 const FINE: [&str; 3] = ["--", "sleep", "60"];
 
 /// Asserts that `ebb run` rejects `arguments`. The port is 0 unless the arguments contain one.
 #[track_caller]
-fn refused(arguments: &[&str], how: &Refused<'_>) {
+fn refused(arguments: &[&str], how: &Rejection<'_>) {
     let port: &[&str] = if arguments.contains(&"--port") {
         &[]
     } else {
@@ -43,20 +43,20 @@ fn refused(arguments: &[&str], how: &Refused<'_>) {
 }
 
 fn usage() {
-    refused(&[], &Refused::usage(&[]));
+    refused(&[], &Rejection::usage(&[]));
     refused(
         &[&["--no-such-option"][..], &FINE].concat(),
-        &Refused::usage(&["--no-such-option"]),
+        &Rejection::usage(&["--no-such-option"]),
     );
     refused(
         &[&["--start-timeout", "soon"][..], &FINE].concat(),
-        &Refused::usage(&["--start-timeout", "soon"]),
+        &Rejection::usage(&["--start-timeout", "soon"]),
     );
     for option in ["--port", "--page-port"] {
         for port in ["70000", "-1", "http", ""] {
             refused(
                 &[&[option, port][..], &FINE].concat(),
-                &Refused::usage(&[option, port, "0 to 65535"]),
+                &Rejection::usage(&[option, port, "0 to 65535"]),
             );
         }
     }
@@ -83,16 +83,16 @@ fn annotations() {
     ] {
         refused(
             &[&["--annotation", annotation][..], &FINE].concat(),
-            &Refused::input(names),
+            &Rejection::input(names),
         );
     }
     refused(
         &[&["--target", "-1"][..], &FINE].concat(),
-        &Refused::input(&["target", "-1"]),
+        &Rejection::input(&["target", "-1"]),
     );
     refused(
         &[&["--min-scale", "3", "--max-scale", "2"][..], &FINE].concat(),
-        &Refused::input(&["min-scale", "max-scale"]),
+        &Rejection::input(&["min-scale", "max-scale"]),
     );
 }
 
@@ -101,14 +101,14 @@ fn config() {
     let file = folder.path().join("config.yaml");
     let path = file.to_str().expect("a path in UTF-8");
     let with_config = [&["--config", path][..], &FINE].concat();
-    refused(&with_config, &Refused::input(&[path]));
+    refused(&with_config, &Rejection::input(&[path]));
     for (text, names) in [
         ("stable-window: 60", &["stable-window", "60"]),
         ("no-such-key: 1", &["no-such-key", "unknown"]),
         ("[", &[path, ""]),
     ] {
         fs::write(&file, text).expect("written");
-        refused(&with_config, &Refused::input(names));
+        refused(&with_config, &Rejection::input(names));
     }
 }
 
@@ -125,7 +125,7 @@ fn commands() {
             command,
         ]
         .concat();
-        refused(&arguments, &Refused::input(names));
+        refused(&arguments, &Rejection::input(names));
     }
 }
 
@@ -139,7 +139,7 @@ fn port_in_use() {
     for option in ["--port", "--page-port"] {
         refused(
             &[&[option, &port][..], &FINE].concat(),
-            &Refused::input(&[&port]),
+            &Rejection::input(&[&port]),
         );
     }
 }
@@ -168,7 +168,7 @@ fn not_root() {
         .gid(65534)
         .args(["run", "--port", "0"])
         .args(FINE);
-    assert_refused(command, &Refused::input(&["root"]));
+    assert_refused(command, &Rejection::input(&["root"]));
 }
 
 fn no_cgroup_v2() {
@@ -180,5 +180,5 @@ fn no_cgroup_v2() {
         .arg(program("ebb"))
         .args(["run", "--port", "0"])
         .args(FINE);
-    assert_refused(command, &Refused::input(&["cgroup v2"]));
+    assert_refused(command, &Rejection::input(&["cgroup v2"]));
 }

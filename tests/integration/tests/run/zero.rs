@@ -34,7 +34,7 @@ pub(super) const CASES: &[Case] = &[
 const WINDOW: [&str; 2] = ["--annotation", "autoscaling.knative.dev/window=6s"];
 /// The maximum time that a request is queued.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// The maximum time between a request and the step to zero, before or after the step, in ms.
+/// The longest time by which a request is sent before or after a scale-down to zero, in ms.
 const AROUND: u64 = 300;
 
 /// Returns the number of concurrent runs, and the number of rounds of each run.
@@ -65,7 +65,7 @@ fn racing() {
     });
     let sum = |of: fn(&(u64, u64)) -> u64| outcomes.iter().map(of).sum::<u64>();
     note(format!(
-        "{} requests around the step to zero, all answered: {} before the last replica began to drain, \
+        "{} requests around the scale-down to zero, all answered: {} before the last replica began to drain, \
          {} after it; {:.0} s",
         sum(|(before, after)| before + after),
         sum(|(before, _)| *before),
@@ -74,14 +74,14 @@ fn racing() {
     ));
 }
 
-/// Sends requests shortly before or after the steps to zero in one run. Returns the number of requests before a step,
-/// and the number after a step.
+/// Sends a request shortly before or after each scale-down to zero of one run. Returns the number of requests that came
+/// before a scale-down, and the number that came after one.
 fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
     let address = run.address();
     let (mut before, mut after) = (0, 0);
     ask(address);
     let mut last = Instant::now();
-    // The time from a request to the step to zero that follows it, as measured in the last round.
+    // The time from a request to the scale-down to zero that follows it, as measured in the previous round.
     let mut idle = Duration::from_millis(7_500);
     for round in 0..rounds {
         let mut hasher = DefaultHasher::new();
@@ -94,7 +94,7 @@ fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
             );
             run.pending().any(|event| is_step(&event))
         } else {
-            run.await_event("the step to zero", SOON, |event| {
+            run.await_event("the scale-down to zero", SOON, |event| {
                 is_step(event).then_some(())
             });
             idle = last.elapsed();
@@ -107,7 +107,8 @@ fn race(mut run: Run, number: u64, rounds: u64) -> (u64, u64) {
             true => after += 1,
             false => {
                 before += 1;
-                // The request came before the step, by an unknown time. So the next request waits 50 ms longer.
+                // The request came before the scale-down to zero. By how much is unknown, so the next request waits 50
+                // ms longer.
                 idle += Duration::from_millis(50);
             }
         }
@@ -139,10 +140,14 @@ fn later(options: &[&str], later: &str) -> (Run, tempfile::TempDir) {
     let script =
         format!(r#"if [ -e "$0" ]; then {later}; fi; : > "$0"; exec "$1" --port {{port}}"#);
     let mut run = Run::start(options, &["sh", "-c", &script, tried, sample]);
-    run.await_event("the trial replica has ended", SOON, |event| match event {
-        Event::Replica(replica) => (replica.state == "stopped").then_some(()),
-        _ => None,
-    });
+    run.await_event(
+        "the trial replica of `ebb run` has ended",
+        SOON,
+        |event| match event {
+            Event::Replica(replica) => (replica.state == "stopped").then_some(()),
+            _ => None,
+        },
+    );
     (run, folder)
 }
 

@@ -10,8 +10,8 @@ use ebb_fixtures::{
 
 use super::{Check, shapes::SIZED};
 use crate::{
-    Lacks, Verdict,
-    counted::{Count, Counted},
+    MissingFeature, Verdict,
+    counted::{Count, CountedCgroup},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -27,7 +27,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn client_resets() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     for _ in 0..5 {
         let mut wire = Wire::connect(sample.address());
@@ -42,7 +42,7 @@ fn client_resets() -> Verdict {
 }
 
 fn server_resets() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let part = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first of them";
     let server = Scripted::pieces(counted.cgroup(), Then::Reset, &[part]);
     for _ in 0..5 {
@@ -55,7 +55,7 @@ fn server_resets() -> Verdict {
 }
 
 fn server_killed() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wires: Vec<_> = (0..5).map(|_| Wire::connect(sample.address())).collect();
     for wire in &mut wires {
@@ -72,7 +72,7 @@ fn server_killed() -> Verdict {
 }
 
 fn half() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wire = Wire::connect(sample.address());
     wire.send("GET / HTTP/1.1\r\nHost: te");
@@ -85,7 +85,7 @@ fn half() -> Verdict {
 }
 
 fn half_close() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     for _ in 0..5 {
         let mut wire = Wire::connect(sample.address());
@@ -100,7 +100,7 @@ fn half_close() -> Verdict {
 }
 
 fn no_http() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let server = Scripted::pieces(counted.cgroup(), Then::Keep, &["hello"]);
     let mut wire = Wire::connect(server.address());
     // These are the first bytes that a TLS client sends. The connection must become opaque, and count as one request.
@@ -115,7 +115,7 @@ fn no_http() -> Verdict {
 }
 
 fn upgraded() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     let server = Scripted::pieces(counted.cgroup(), Then::Keep, &[switch]);
     let mut wire = Wire::connect(server.address());
@@ -142,14 +142,14 @@ fn early() -> Verdict {
 
 /// With TCP Fast Open, the first packet of the handshake carries the first request.
 fn fast_open() -> Verdict {
-    allow_fast_open().map_err(|error| Lacks(format!("TCP Fast Open: {error}")))?;
+    allow_fast_open().map_err(|error| MissingFeature(format!("TCP Fast Open: {error}")))?;
     two_on_each(Then::FastOpen, Wire::connect_fast)
 }
 
 /// Opens ten connections and sends two requests on each. The first bytes of each connection arrive before it is
 /// established.
 fn two_on_each(then: Then, connect: fn(SocketAddr) -> Wire) -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let server = Scripted::pieces(counted.cgroup(), then, &[SIZED]);
     for _ in 0..10 {
         let mut wire = connect(server.address());

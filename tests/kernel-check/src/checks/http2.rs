@@ -8,7 +8,7 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{Check, ends::aborted, shapes::as_the_server_says};
 use crate::{
     Verdict,
-    counted::Counted,
+    counted::CountedCgroup,
     http2::{Http2, block_on},
 };
 
@@ -25,7 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
 const PAUSE: Duration = Duration::from_millis(5);
 
 fn idle() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     block_on(async {
         let client = Http2::connect(sample.address()).await;
@@ -42,7 +42,7 @@ fn idle() -> Verdict {
 fn many() -> Verdict {
     const STREAMS: u64 = 50;
     const CONNECTIONS: u64 = 3;
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     block_on(async {
         let mut streams = JoinSet::new();
@@ -69,7 +69,7 @@ fn many() -> Verdict {
 }
 
 fn bodies() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     // These bytes look like HTTP/2 frames and HTTP/1 requests, but are the body of a request, so they must not be
     // counted.
@@ -86,7 +86,7 @@ fn bodies() -> Verdict {
 }
 
 fn byte_by_byte() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     block_on(async {
         let client = Http2::connect_by_bytes(sample.address()).await;
@@ -100,7 +100,7 @@ fn byte_by_byte() -> Verdict {
 }
 
 fn reset() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     block_on(async {
         let client = Http2::connect(sample.address()).await;
@@ -123,7 +123,7 @@ fn reset() -> Verdict {
 }
 
 fn cut() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     block_on(async {
         let client = Http2::connect(sample.address()).await;

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use super::{Check, shapes::as_the_server_says};
 use crate::{
-    Lacks, Verdict,
-    counted::Counted,
+    MissingFeature, Verdict,
+    counted::CountedCgroup,
     has_loops,
     http2::{Http2, block_on},
     netem::{Faults, Netem},
@@ -60,7 +60,7 @@ fn http2(faults: Faults) -> Verdict {
 }
 
 fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let address = sample.address();
     let before = counted.events();
@@ -76,7 +76,7 @@ fn under(faults: Faults, client: fn(SocketAddr)) -> Verdict {
         let count = counted.at_rest();
         assert!(count.started < CONNECTIONS * REQUESTS, "{count:?}");
         assert_eq!((count.completed, count.in_flight), (count.started, 0));
-        return Err(Lacks(format!(
+        return Err(MissingFeature(format!(
             "bpf_loop (Linux 5.17): without it, {opaque} of {CONNECTIONS} connections became opaque"
         )));
     }

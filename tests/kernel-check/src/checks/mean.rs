@@ -12,7 +12,7 @@ use std::{
 use ebb_fixtures::Wire;
 
 use super::{Check, shapes::as_the_server_says};
-use crate::{Verdict, counted::Counted, measured::measured};
+use crate::{Verdict, counted::CountedCgroup, measured::measured};
 
 pub(super) const CHECKS: &[Check] = &[("the integral, between server's and clients'", integral)];
 
@@ -28,7 +28,7 @@ const ROUNDS: u64 = 3;
 const LESS: f64 = 0.01;
 
 fn integral() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let before = counted.reading();
     let address = sample.address();
@@ -55,11 +55,11 @@ fn integral() -> Verdict {
     as_the_server_says(&counted, &sample, CLIENTS * ROUNDS);
     let (server, clients) = (sample.stats().integral, clients.as_secs_f64());
     measured(
-        "kernel's integral over the server's",
+        "integral of the kernel, compared with that of the server",
         format!("{:+.2} %", (kernel / server - 1.0) * 100.0),
     );
     measured(
-        "clients' integral over the server's",
+        "integral of the clients, compared with that of the server",
         format!("{:+.2} %", (clients / server - 1.0) * 100.0),
     );
     assert!(

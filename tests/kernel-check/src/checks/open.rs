@@ -9,7 +9,7 @@ use ebb_fixtures::{TestCgroup, Wire, server::Sample};
 use super::Check;
 use crate::{
     Verdict,
-    counted::Counted,
+    counted::CountedCgroup,
     http2::{Http2, block_on},
 };
 
@@ -29,7 +29,7 @@ fn http1() -> Verdict {
     assert_eq!(idle.response(), 200);
     let mut busy = Wire::connect(sample.address());
     busy.get(LONG, "");
-    let counted = Counted::attach(cgroup, &Rules::default())?;
+    let counted = CountedCgroup::attach(cgroup, &Rules::default())?;
     assert_eq!(busy.response(), 200);
     for wire in [&mut idle, &mut busy] {
         for _ in 0..3 {
@@ -59,7 +59,7 @@ fn http2() -> Verdict {
         while sample.stats().in_flight == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let counted = Counted::attach(cgroup, &Rules::default())?;
+        let counted = CountedCgroup::attach(cgroup, &Rules::default())?;
         busy.await.expect("a request in flight");
         for _ in 0..5 {
             client.fetch("/", &[]).await;

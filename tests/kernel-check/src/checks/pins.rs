@@ -14,7 +14,7 @@ use ebb_fixtures::{
 
 use super::Check;
 use crate::{
-    Lacks, Verdict,
+    MissingFeature, Verdict,
     counted::{Count, SOON},
 };
 
@@ -27,7 +27,7 @@ const ROOT: &str = "/sys/fs/bpf/ebb-kernel-check";
 fn pinned() -> Verdict {
     let types = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
     if !types.contains(&format!(" {BPFFS} bpf ")) {
-        return Err(Lacks(format!("no bpffs at {BPFFS}")));
+        return Err(MissingFeature(format!("no bpffs at {BPFFS}")));
     }
     let _root = Root;
     let cgroup = TestCgroup::new();
@@ -82,7 +82,7 @@ fn reading(counter: &Counter, cgroup: &TestCgroup) -> Reading {
     counter.read(pod).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Removes the pins when it is dropped, whatever the result of the check.
+/// Dropping this value removes everything that the check has pinned, whatever the result of the check is.
 struct Root;
 
 impl Drop for Root {

@@ -4,7 +4,7 @@ use aya::programs::loaded_programs;
 
 use crate::{
     Verdict,
-    counted::{self, Counted},
+    counted::{self, CountedCgroup},
     has_loops,
     measured::measured,
 };
@@ -73,7 +73,7 @@ fn ids() -> Vec<u32> {
 fn attach() -> Verdict {
     // The programs are attached twice: the first attachment must leave nothing behind that disturbs the second one.
     for _ in 0..2 {
-        drop(Counted::new()?);
+        drop(CountedCgroup::new()?);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use ebb_fixtures::{
 use super::Check;
 use crate::{
     Verdict,
-    counted::{Count, Counted},
+    counted::{Count, CountedCgroup},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
 pub(super) const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn keep_alive() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wire = Wire::connect(sample.address());
     for _ in 0..20 {
@@ -43,7 +43,7 @@ fn keep_alive() -> Verdict {
 }
 
 fn pipelined() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wire = Wire::connect(sample.address());
     wire.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n".repeat(64));
@@ -56,7 +56,7 @@ fn pipelined() -> Verdict {
 }
 
 fn byte_by_byte() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wire = Wire::connect(sample.address());
     let head = "GET /?sleep=5 HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody";
@@ -74,7 +74,7 @@ fn byte_by_byte() -> Verdict {
 
 /// Sends header sections with more lines than one run of a program parses: tail calls continue the parsing.
 fn large_head() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let server = Scripted::pieces(counted.cgroup(), Then::Keep, &[SIZED]);
     let mut wire = Wire::connect(server.address());
     let fields: String = (0..600)
@@ -90,7 +90,7 @@ fn large_head() -> Verdict {
 }
 
 fn chunked() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                     1\r\na\r\n0a;x=\"y\"\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\nTrailer: 1\r\n\r\n";
     let pieces: Vec<_> = response.split_inclusive(|_| true).collect();
@@ -107,7 +107,7 @@ fn chunked() -> Verdict {
 }
 
 fn chunked_request() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wire = Wire::connect(sample.address());
     for _ in 0..3 {
@@ -131,7 +131,7 @@ fn chunked_request() -> Verdict {
 
 fn large_body() -> Verdict {
     const SIZE: usize = 10_000_000;
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wire = Wire::connect(sample.address());
     wire.get(&format!("/?bytes={SIZE}"), "");
@@ -153,7 +153,7 @@ fn large_body() -> Verdict {
 
 /// Checks responses without a body. A parser that waited for a body would read the next response as this body.
 fn bodiless() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let mut wire = Wire::connect(sample.address());
     for request in [
@@ -173,7 +173,7 @@ fn bodiless() -> Verdict {
 }
 
 fn informational() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let informational = "HTTP/1.1 100 Continue\r\n\r\n";
     let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let pieces = [informational, early, SIZED];
@@ -189,7 +189,7 @@ fn informational() -> Verdict {
 }
 
 fn close_delimited() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let pieces = ["HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n", "\r\nmore"];
     let server = Scripted::pieces(counted.cgroup(), Then::Close, &pieces);
     for _ in 0..3 {
@@ -203,7 +203,7 @@ fn close_delimited() -> Verdict {
 
 /// Waits until every connection is closed, then checks that Ebb's count and the server's count are both `requests`.
 #[track_caller]
-pub(super) fn as_the_server_says(counted: &Counted, sample: &Sample, requests: u64) {
+pub(super) fn as_the_server_says(counted: &CountedCgroup, sample: &Sample, requests: u64) {
     let count = counted.at_rest();
     assert_eq!(count, Count::of(requests), "{:?}", counted.events());
     // The query of the server's count is a request too, so the server is queried only after Ebb's counts have been

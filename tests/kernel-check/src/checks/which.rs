@@ -17,7 +17,7 @@ use ebb_fixtures::{
 use super::{Check, shapes::as_the_server_says};
 use crate::{
     Verdict,
-    counted::{Count, Counted},
+    counted::{Count, CountedCgroup},
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -38,7 +38,7 @@ pub(super) const CHECKS: &[Check] = &[
 pub(crate) const FETCH: &str = "fetch";
 
 fn ipv6() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample_at(Ipv6Addr::LOCALHOST);
     get(sample.address(), 3);
     as_the_server_says(&counted, &sample, 3);
@@ -46,7 +46,7 @@ fn ipv6() -> Verdict {
 }
 
 fn mapped() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample_at(Ipv6Addr::UNSPECIFIED);
     get(
         SocketAddr::from((Ipv4Addr::LOCALHOST, sample.address().port())),
@@ -57,9 +57,10 @@ fn mapped() -> Verdict {
     Ok(())
 }
 
-/// Sends probes whose identifying field arrives late, when the request is already counted as in flight.
+/// Sends probes whose identifying header field, such as `User-Agent`, arrives late, when the request is already counted
+/// as in flight.
 fn probes() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     let before = counted.reading();
     let late = format!("X-Long: {}\r\n", "x".repeat(2048));
@@ -79,7 +80,7 @@ fn probes() -> Verdict {
 }
 
 fn excluded_path() -> Verdict {
-    let counted = Counted::with(&Rules {
+    let counted = CountedCgroup::with(&Rules {
         exclude_paths: vec!["/metrics".to_owned()],
         ..Rules::default()
     })?;
@@ -96,7 +97,7 @@ fn excluded_path() -> Verdict {
 }
 
 #[track_caller]
-fn no_trace(counted: &Counted, before: &ebb_agent::Reading, excluded: u64) {
+fn no_trace(counted: &CountedCgroup, before: &ebb_agent::Reading, excluded: u64) {
     let count = counted.at_rest();
     let expected = Count {
         excluded,
@@ -111,7 +112,7 @@ fn no_trace(counted: &Counted, before: &ebb_agent::Reading, excluded: u64) {
 }
 
 fn from_inside() -> Verdict {
-    let counted = Counted::new()?;
+    let counted = CountedCgroup::new()?;
     let sample = counted.sample();
     fetch_inside(&counted, sample.address());
     assert_eq!(counted.at_rest(), Count::of(0));
@@ -121,7 +122,7 @@ fn from_inside() -> Verdict {
 }
 
 fn from_inside_by_port() -> Verdict {
-    let server = |counted: &Counted, port: u16| {
+    let server = |counted: &CountedCgroup, port: u16| {
         Scripted::at(
             counted.cgroup(),
             (Ipv4Addr::LOCALHOST, port).into(),
@@ -130,7 +131,7 @@ fn from_inside_by_port() -> Verdict {
         )
     };
     let port = ebb_fixtures::free_port();
-    let counted = Counted::with(&Rules {
+    let counted = CountedCgroup::with(&Rules {
         ports: vec![port],
         ..Rules::default()
     })?;
@@ -141,7 +142,7 @@ fn from_inside_by_port() -> Verdict {
 }
 
 fn other_port() -> Verdict {
-    let counted = Counted::with(&Rules {
+    let counted = CountedCgroup::with(&Rules {
         ports: vec![ebb_fixtures::free_port()],
         ..Rules::default()
     })?;
@@ -152,7 +153,7 @@ fn other_port() -> Verdict {
 }
 
 fn other_cgroup() -> Verdict {
-    let (counted, other) = (Counted::new()?, Counted::new()?);
+    let (counted, other) = (CountedCgroup::new()?, CountedCgroup::new()?);
     let sample = counted.sample();
     get(sample.address(), 3);
     as_the_server_says(&counted, &sample, 3);
@@ -171,7 +172,7 @@ fn get(address: SocketAddr, requests: u64) {
 }
 
 /// Sends a request from a process in the counted cgroup.
-fn fetch_inside(counted: &Counted, address: SocketAddr) {
+fn fetch_inside(counted: &CountedCgroup, address: SocketAddr) {
     let mut command =
         Command::new(env::current_exe().expect("cannot find the path of this program"));
     command.args([FETCH, &address.to_string()]);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::{Effect, Notice};
 
-/// Takes all actions that the engine has requested, and returns the Events with this reason.
+/// Takes all pending actions from the engine. Returns the Events with the given reason; the other actions are dropped.
 fn said(engine: &mut Engine, reason: &str) -> Vec<Notice> {
     let effects = engine.effects().into_iter();
     effects
@@ -184,7 +184,7 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
     let mut notices = 0;
     for _ in 0..600 {
         world.now = world.now + Duration::from_millis(500);
-        world.tell();
+        world.report_all();
         world.write();
         notices += said(&mut world.engine, "SliceRejected").len();
     }
@@ -193,7 +193,10 @@ fn p10_a_refused_slice_is_tried_less_and_less_and_then_never_again() {
         asked.filter(|path| matches!(path, Path::Write(..))).count()
     };
     let tries = writes(&world);
-    assert!((7..=12).contains(&tries), "{tries} writes in 300 s");
+    assert!(
+        (7..=12).contains(&tries),
+        "{tries} attempts to write the EndpointSlice in 300 s"
+    );
     assert_eq!(notices, 1);
     // The Service is deleted. The recorded ports are removed as well; no EndpointSlice exists that must be removed.
     world.engine.service_gone("shop", "web");
@@ -288,7 +291,7 @@ fn t2_a_slice_of_ours_that_a_tenant_edits_is_written_back_and_not_in_a_tight_loo
         edited.endpoints = [IpAddr::from([6, 6, 6, 6])].into();
         edited.tampered = true;
         world.engine.slice_seen("shop", "web", "s", true, edited);
-        world.tell();
+        world.report_all();
         world.write();
     }
     assert!(world.asked.iter().all(|path| match path {
@@ -305,8 +308,9 @@ fn t2_an_upgrade_moves_no_port() {
     let mut before = World::new(&[]);
     before.seconds(5);
     let slice = before.slice.clone().unwrap();
-    // An earlier release recorded no activator ports. This replica has seen the EndpointSlice before it became the
-    // leader, so it must record the port numbers of the EndpointSlice.
+    // An earlier release recorded no activator ports. This replica sees an EndpointSlice that existed before the
+    // replica became the leader. So it must record the port numbers of this EndpointSlice, and must not assign new
+    // ones.
     let mut world = World::at(&[], 1);
     world.engine.lead(false);
     world.known(None, Some(slice.clone()));
@@ -380,7 +384,7 @@ fn t5_a_service_that_does_not_fit_is_not_proxied_and_the_others_are() {
     world.engine.target_seen(world.now, facts);
     let mut notices = Vec::new();
     for _ in 0..20 {
-        world.tell();
+        world.report_all();
         world.write();
         notices.extend(said(&mut world.engine, "PortLimit"));
         world.now = world.now + Duration::from_millis(500);
@@ -471,7 +475,8 @@ fn z1_who_opts_out_as_soon_as_the_last_pod_is_gone_gets_one() {
     world.until_order(200).expect("an order");
     assert_eq!(world.carry_out(), 0);
     world.pod_goes();
-    // The workload opts out before a decision after the removal of its last pod. It must still get a pod.
+    // The last pod of the workload is removed, and the workload opts out before the next decision. The workload must
+    // still get a pod.
     opt_out(&mut world, 0);
     assert_eq!(world.carry_out(), 1);
 }

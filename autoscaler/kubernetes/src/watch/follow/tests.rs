@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     boot::BootClock,
     testing::{Answer, client, refusal},
-    watch::heard::{RestsOnIt, STALE_AFTER, Watches},
+    watch::age::{Dependents, STALE_AFTER, Watches},
 };
 
 fn object(name: &str, version: &str) -> Value {
@@ -34,16 +34,16 @@ fn event(kind: &str, object: Value) -> Value {
 }
 
 /// A watch under test, with the changes that it has passed on and its requests.
-struct Followed {
+struct WatchTest {
     watches: Watches,
-    told: Arc<Mutex<Vec<String>>>,
+    changes: Arc<Mutex<Vec<String>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-impl Followed {
+impl WatchTest {
     fn new(answer: impl Fn(usize, &str) -> Answer + Send + Sync + 'static) -> Self {
         let watches = Watches::new(BootClock::of_tokio());
-        let (told, asked) = (
+        let (changes, asked) = (
             Arc::<Mutex<Vec<_>>>::default(),
             Arc::<Mutex<Vec<_>>>::default(),
         );
@@ -55,11 +55,11 @@ impl Followed {
                 answer(count.fetch_add(1, Ordering::Relaxed), path)
             }
         });
-        let watch = watches.add("configmaps", RestsOnIt::Everything);
+        let watch = watches.add("configmaps", Dependents::All);
         let tell = {
-            let told = Arc::clone(&told);
+            let changes = Arc::clone(&changes);
             move |change: Change<ConfigMap>| {
-                told.lock().unwrap().push(match change {
+                changes.lock().unwrap().push(match change {
                     Change::Seen(map) => format!("seen {}", map.name_any()),
                     Change::Gone(id) => format!("gone {}", id.name),
                     Change::Listed => "listed".to_owned(),
@@ -72,13 +72,13 @@ impl Followed {
         });
         Self {
             watches,
-            told,
+            changes,
             asked,
         }
     }
 
-    fn told(&self) -> Vec<String> {
-        std::mem::take(&mut *self.told.lock().unwrap())
+    fn changes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.changes.lock().unwrap())
     }
 
     fn asked(&self) -> Vec<String> {
@@ -94,42 +94,42 @@ impl Followed {
 /// again from its last version.
 #[tokio::test(start_paused = true)]
 async fn p5_a_silent_watch_is_begun_anew_where_it_was() {
-    let followed = Followed::new(|count, _| match count {
+    let test = WatchTest::new(|count, _| match count {
         0 => list("5", &[object("a", "3")]),
         1 => Answer::Lines(vec![event("MODIFIED", object("a", "7"))]),
         _ => Answer::Lines(vec![event("ADDED", object("b", "9"))]),
     });
     time::sleep(LIFE + LATE - Duration::from_millis(1)).await;
-    assert_eq!(followed.told(), ["seen a", "listed", "seen a"]);
-    assert_eq!(followed.asked().len(), 2);
+    assert_eq!(test.changes(), ["seen a", "listed", "seen a"]);
+    assert_eq!(test.asked().len(), 2);
     time::sleep(Duration::from_millis(2)).await;
-    assert_eq!(followed.told(), ["seen b"]);
-    let asked = followed.asked();
+    assert_eq!(test.changes(), ["seen b"]);
+    let asked = test.asked();
     assert!(asked[0].contains("resourceVersion=7"), "{asked:?}");
     assert!(asked[0].contains("timeoutSeconds=15"), "{asked:?}");
-    assert!(followed.age() < Duration::from_secs(1));
+    assert!(test.age() < Duration::from_secs(1));
 }
 
 /// No object changes for an hour, but the server ends each watch after the requested time. The watch must count as
 /// alive all the time, without a new list.
 #[tokio::test(start_paused = true)]
 async fn p5_a_quiet_cluster_is_no_dead_watch() {
-    let followed = Followed::new(|count, path| match (count, path.contains("watch=true")) {
+    let test = WatchTest::new(|count, path| match (count, path.contains("watch=true")) {
         (0, false) => list("5", &[]),
         (_, true) => Answer::EndsAfter(LIFE),
         _ => panic!("listed again: {path}"),
     });
     for _ in 0..360 {
         time::sleep(Duration::from_secs(10)).await;
-        assert!(followed.age() <= LIFE, "{:?}", followed.age());
+        assert!(test.age() <= LIFE, "{:?}", test.age());
     }
-    let asked = followed.asked().len();
+    let asked = test.asked().len();
     assert!((239..=242).contains(&asked), "{asked} requests in an hour");
 }
 
 #[tokio::test(start_paused = true)]
 async fn p5_a_server_that_never_answers_makes_facts_stale_and_is_asked_again() {
-    let followed = Followed::new(|count, _| match count {
+    let test = WatchTest::new(|count, _| match count {
         0 => list("5", &[]),
         1 => Answer::Lines(vec![]),
         // The real client limits the time of a request; here a 504 stands for that timeout.
@@ -137,16 +137,16 @@ async fn p5_a_server_that_never_answers_makes_facts_stale_and_is_asked_again() {
         _ => Answer::Lines(vec![event("ADDED", object("b", "9"))]),
     });
     time::sleep(LIFE + LATE + Duration::from_millis(1)).await;
-    assert!(followed.age() > LIFE);
+    assert!(test.age() > LIFE);
     time::sleep(Duration::from_secs(3)).await;
-    assert!(followed.told().contains(&"seen b".to_owned()));
-    assert!(followed.age() < STALE_AFTER / 2);
+    assert!(test.changes().contains(&"seen b".to_owned()));
+    assert!(test.age() < STALE_AFTER / 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_too_old_has_all_listed_again() {
     let gone = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
-    let followed = Followed::new(move |count, _| match count {
+    let test = WatchTest::new(move |count, _| match count {
         0 => list("5", &[object("a", "3"), object("b", "4")]),
         1 => Answer::Ends(vec![event("ERROR", gone.clone())]),
         2 => list("90", &[object("b", "4")]),
@@ -154,7 +154,7 @@ async fn a_version_that_is_too_old_has_all_listed_again() {
     });
     time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
-        followed.told(),
+        test.changes(),
         ["seen a", "seen b", "listed", "seen b", "gone a", "listed"]
     );
 }
@@ -163,7 +163,7 @@ async fn a_version_that_is_too_old_has_all_listed_again() {
 async fn an_object_that_cannot_be_read_is_left_out() {
     let mut odd = object("odd", "6");
     odd["data"] = json!([1]);
-    let followed = Followed::new(move |count, _| match count {
+    let test = WatchTest::new(move |count, _| match count {
         0 => list("5", &[]),
         _ => Answer::Lines(vec![
             event("ADDED", odd.clone()),
@@ -172,19 +172,19 @@ async fn an_object_that_cannot_be_read_is_left_out() {
         ]),
     });
     time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(followed.told(), ["listed", "seen b", "gone b"]);
-    assert_eq!(followed.asked().len(), 2, "not begun anew");
+    assert_eq!(test.changes(), ["listed", "seen b", "gone b"]);
+    assert_eq!(test.asked().len(), 2, "not begun anew");
 }
 
 /// If the server ends each watch at once, there is a wait between requests.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_at_once_is_not_begun_anew_at_once() {
-    let followed = Followed::new(|count, _| match count {
+    let test = WatchTest::new(|count, _| match count {
         0 => list("5", &[]),
         _ => Answer::Ends(vec![]),
     });
     time::sleep(Duration::from_secs(60)).await;
-    let asked = followed.asked().len();
+    let asked = test.asked().len();
     assert!(asked < 30, "{asked} requests in a minute");
 }
 
@@ -198,7 +198,7 @@ fn id(name: &str, uid: &str) -> Id {
 
 #[test]
 fn what_a_list_leaves_out_is_gone() {
-    let mut known = Known::default();
+    let mut known = KnownObjects::default();
     known.list_begins();
     for name in ["a", "b"] {
         assert_eq!(known.seen(&id(name, "1")), None);
@@ -211,7 +211,7 @@ fn what_a_list_leaves_out_is_gone() {
 
 #[test]
 fn a_successor_of_the_same_name_ends_its_predecessor() {
-    let mut known = Known::default();
+    let mut known = KnownObjects::default();
     known.seen(&id("a", "1"));
     assert_eq!(known.seen(&id("a", "2")), Some(id("a", "1")));
     assert_eq!(known.seen(&id("a", "2")), None);

@@ -21,7 +21,7 @@ use super::*;
 
 /// Counters that both CPUs change.
 #[derive(Default)]
-struct Cells {
+struct Counters {
     started: AtomicU64,
     ended: AtomicU64,
     latencies: AtomicU64,
@@ -30,7 +30,7 @@ struct Cells {
     now: AtomicU64,
 }
 
-impl Cells {
+impl Counters {
     fn in_flight(&self) -> i64 {
         self.started
             .load(SeqCst)
@@ -42,18 +42,18 @@ impl Cells {
     }
 }
 
-/// A CPU that counts, and lets the other CPU run at one place of interruption.
+/// A simulated CPU that counts, and that lets the other CPU run at one of its interruption points.
 struct Cpu<'a> {
-    cells: &'a Cells,
-    /// Number of places of interruption before the one at which the other CPU runs.
+    counters: &'a Counters,
+    /// Number of interruption points before the one at which the other CPU runs.
     overtaken_after: Cell<u32>,
     other: Cell<Option<Box<dyn FnOnce() + 'a>>>,
 }
 
 impl<'a> Cpu<'a> {
-    fn alone(cells: &'a Cells) -> Self {
+    fn alone(counters: &'a Counters) -> Self {
         Self {
-            cells,
+            counters,
             overtaken_after: Cell::new(0),
             other: Cell::new(None),
         }
@@ -71,8 +71,8 @@ impl<'a> Cpu<'a> {
     }
 }
 
-/// Waits for the other thread in a loop, so that both threads continue within nanoseconds of each other. On a busy
-/// machine, this thread yields the processor to the other thread.
+/// Waits for the other thread in a loop, so that both threads continue within nanoseconds of each other. Sometimes
+/// yields the processor, because on a busy machine the other thread may not be running.
 fn wait_until(is_so: impl Fn() -> bool) {
     let mut looks = 0;
     while !is_so() {
@@ -87,38 +87,38 @@ fn wait_until(is_so: impl Fn() -> bool) {
 
 impl Meter for Cpu<'_> {
     fn now(&self) -> u64 {
-        self.cells.now.fetch_add(1 << 20, SeqCst)
+        self.counters.now.fetch_add(1 << 20, SeqCst)
     }
 
     fn start(&mut self, count: u64, _now: u64) {
         self.place();
-        self.cells.started.fetch_add(count, SeqCst);
+        self.counters.started.fetch_add(count, SeqCst);
         self.place();
     }
 
     fn end(&mut self, _way: usize, count: u64, _now: u64) {
-        self.cells.ended.fetch_add(count, SeqCst);
+        self.counters.ended.fetch_add(count, SeqCst);
     }
 
     fn latency(&mut self, bucket: usize) {
         assert!(bucket < BUCKETS);
-        self.cells.latencies.fetch_add(1, SeqCst);
+        self.counters.latencies.fetch_add(1, SeqCst);
     }
 
     fn gauge(&mut self, gauge: Gauge, by: u64) {
         match gauge {
-            Gauge::Http2 => self.cells.http2.fetch_add(by, SeqCst),
-            Gauge::Opaque => self.cells.opaque.fetch_add(by, SeqCst),
+            Gauge::Http2 => self.counters.http2.fetch_add(by, SeqCst),
+            Gauge::Opaque => self.counters.opaque.fetch_add(by, SeqCst),
             Gauge::Upgraded => unreachable!("HTTP/1's"),
         };
     }
 
     fn note(&mut self, _event: usize) {}
 
-    fn add(&self, cell: *mut u32, by: u32) {
+    fn add(&self, field: *mut u32, by: u32) {
         self.place();
         // SAFETY: the pointer is aligned, and is valid as long as the connection.
-        unsafe { AtomicU32::from_ptr(cell) }.fetch_add(by, SeqCst);
+        unsafe { AtomicU32::from_ptr(field) }.fetch_add(by, SeqCst);
         self.place();
     }
 
@@ -159,7 +159,7 @@ const OUT: [Event; 5] = [
     ("head of a response", |http2, cpu| http2.answered(cpu, 1, 2)),
 ];
 
-/// Number of places of interruption that are tried: more than any event has.
+/// Number of interruption points that are tried. No event has more of them.
 const PLACES: u32 = 12;
 
 /// Begins a stream, as if the client's preface had been read.
@@ -169,19 +169,19 @@ fn begin(http2: &mut Http2, cpu: &mut Cpu<'_>, id: u32) {
 }
 
 /// Returns a new connection after the events `before`.
-fn connection(cells: &Cells, before: &[Event]) -> Box<Http2> {
+fn connection(counters: &Counters, before: &[Event]) -> Box<Http2> {
     let mut http2 = Box::new(Http2::ZERO);
-    let mut cpu = Cpu::alone(cells);
+    let mut cpu = Cpu::alone(counters);
     for (_, event) in before {
         event(&mut http2, &mut cpu);
     }
     http2
 }
 
-/// Checks that all counters of a connection are consistent after `story`.
-fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
-    let [streams, opaque] = cells.gauges();
-    let in_flight = cells.in_flight();
+/// Checks that all counters of a connection are consistent. `story` names the events that have run, for the messages.
+fn check(http2: &mut Http2, counters: &Counters, before: &[Event], story: &str) {
+    let [streams, opaque] = counters.gauges();
+    let in_flight = counters.in_flight();
     assert_eq!(streams + opaque, in_flight, "{story}");
     if http2.is_read() {
         let ids = [1, 3, 5];
@@ -191,33 +191,34 @@ fn check(http2: &mut Http2, cells: &Cells, before: &[Event], story: &str) {
         assert_eq!(i64::from(http2.open()), in_flight, "{story}");
     }
     assert_eq!((http2.ending, http2.taking), (0, 0), "{story}");
-    http2.finish(&mut Cpu::alone(cells));
+    http2.finish(&mut Cpu::alone(counters));
     assert_eq!(
-        (cells.in_flight(), cells.gauges()),
+        (counters.in_flight(), counters.gauges()),
         (0, [0, 0]),
         "{story}, closed"
     );
-    // A connection that becomes opaque while no stream is in flight counts as one more start.
-    let begun = cells.started.load(SeqCst);
+    // A connection that becomes opaque while no stream is in flight is counted as one more start.
+    let begun = counters.started.load(SeqCst);
     let least = before.len().min(2) as u64;
     assert!(
         (least..=least + 2).contains(&begun),
         "{story}: {begun} begun"
     );
-    assert!(cells.latencies.load(SeqCst) <= begun, "{story}");
+    assert!(counters.latencies.load(SeqCst) <= begun, "{story}");
 }
 
-/// Runs `slow`, and runs `quick` completely at one place of interruption of `slow`.
+/// Runs `slow`, and interrupts it at the interruption point number `after`: there, runs `quick` from its beginning to
+/// its end.
 fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
-    let cells = Cells::default();
-    let mut http2 = connection(&cells, before);
+    let counters = Counters::default();
+    let mut http2 = connection(&counters, before);
     let shared: *mut Http2 = &mut *http2;
-    let mut cpu = Cpu::alone(&cells);
+    let mut cpu = Cpu::alone(&counters);
     cpu.overtaken_after.set(after);
-    let cells_too = &cells;
+    let counters_too = &counters;
     // SAFETY: as in the kernel, both CPUs read all shared data from memory.
     cpu.other.set(Some(Box::new(move || unsafe {
-        quick.1(&mut *shared, &mut Cpu::alone(cells_too));
+        quick.1(&mut *shared, &mut Cpu::alone(counters_too));
     })));
     // SAFETY: as in the kernel, both CPUs read all shared data from memory.
     unsafe { slow.1(&mut *shared, &mut cpu) };
@@ -231,7 +232,7 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
         .collect();
     check(
         &mut http2,
-        &cells,
+        &counters,
         before,
         &std::format!("{story:?} at {after}"),
     );
@@ -240,8 +241,8 @@ fn overtake(before: &[Event], slow: Event, quick: Event, after: u32) {
 const ONE: Event = ("1", |http2, cpu| begin(http2, cpu, 1));
 const THREE: Event = ("3", |http2, cpu| begin(http2, cpu, 3));
 
-/// The events before the two CPUs run: the possible values of `before`. With the first value, only the server has sent
-/// anything.
+/// The possible values of `before`: the events before the two CPUs run. If there are none, only the server has sent
+/// data.
 const BEFORE: [&[Event]; 4] = [
     &[],
     &[ONE, THREE],
@@ -274,12 +275,12 @@ fn overtaken_at_any_place() {
 }
 
 /// A connection that two threads share, and its counters.
-struct Shared(*mut Http2, *const Cells);
+struct Shared(*mut Http2, *const Counters);
 // SAFETY: the two threads wait for each other before and after they use the connection. In between, they use it as the
 // kernel programs do.
 unsafe impl Sync for Shared {}
 
-/// Number of runs for each pair of events.
+/// Number of times that each pair of events runs at the same time.
 const MEETINGS: usize = 2_000;
 
 #[test]
@@ -290,23 +291,23 @@ fn at_the_same_time() {
         .flat_map(|(before, from_client)| OUT.map(|from_server| (before, from_client, from_server)))
         .collect();
     for (before, from_client, from_server) in pairs {
-        let cells: Vec<_> = (0..MEETINGS).map(|_| Cells::default()).collect();
-        let mut connections: Vec<_> = cells
+        let counters: Vec<_> = (0..MEETINGS).map(|_| Counters::default()).collect();
+        let mut connections: Vec<_> = counters
             .iter()
-            .map(|cells| connection(cells, before))
+            .map(|counters| connection(counters, before))
             .collect();
         let shared: Vec<_> = connections
             .iter_mut()
-            .zip(&cells)
-            .map(|(http2, cells)| Shared(&mut **http2, cells))
+            .zip(&counters)
+            .map(|(http2, counters)| Shared(&mut **http2, counters))
             .collect();
         let arrived = AtomicUsize::new(0);
         let go = |event: fn(&mut Http2, &mut Cpu<'_>)| {
-            for (meeting, Shared(http2, cells)) in shared.iter().enumerate() {
+            for (meeting, Shared(http2, counters)) in shared.iter().enumerate() {
                 arrived.fetch_add(1, SeqCst);
                 wait_until(|| arrived.load(SeqCst) >= 2 * (meeting + 1));
                 // SAFETY: both threads use the connection as the kernel programs do (see `Shared`).
-                unsafe { event(&mut **http2, &mut Cpu::alone(&**cells)) };
+                unsafe { event(&mut **http2, &mut Cpu::alone(&**counters)) };
             }
         };
         thread::scope(|scope| {
@@ -314,8 +315,8 @@ fn at_the_same_time() {
             go(from_server.1);
         });
         let story = std::format!("{} beside {}", from_client.0, from_server.0);
-        for (http2, cells) in connections.iter_mut().zip(&cells) {
-            check(http2, cells, before, &story);
+        for (http2, counters) in connections.iter_mut().zip(&counters) {
+            check(http2, counters, before, &story);
         }
     }
 }

@@ -164,7 +164,7 @@ fn codings() -> Vec<Exchange> {
         response("chunked as the last coding of a list without blanks", coded("Transfer-Encoding:gzip,chunked")),
         response("codings in two fields", coded("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked")),
         response("a field like Transfer-Encoding", coded("Transfer-Encoding: chunked\r\nTransfer-Note: gzip")),
-        exchange("a response with another coding ends with the connection")
+        exchange("a response whose last transfer coding is not chunked ends with the connection")
             .client(GET)
             .server("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\nabcd")
             .flying(1)
@@ -178,7 +178,7 @@ fn codings() -> Vec<Exchange> {
             .fin()
             .flying(0)
             .ended(2, 1),
-        exchange("a request with another coding has no end: the server must reject it (RFC 9112, 6.3, case 4)")
+        exchange("a request with another coding than chunked has no end: the server must reject it (RFC 9112, 6.3)")
             .client("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\nGET / HTTP/1.1\r\n\r\n")
             .flying(1)
             .server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")

@@ -1,4 +1,4 @@
-//! Test cases of heads: their end, their allowed content, and statuses without a body.
+//! Test cases of heads: where a head ends, what it may contain, and which statuses have no body.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 
@@ -44,11 +44,11 @@ fn requests() -> Vec<Exchange> {
         ),
         request("an empty line before", format!("\r\n{GET}")),
         request(
-            "empty lines before, with CRLF and with LF",
+            "empty lines before a request, with CRLF and with LF",
             format!("\r\n\n\r\n\n{GET}"),
         ),
-        request("URL longer than the kept part of a line", get(100)),
-        request("URL longer than one load", get(400)),
+        request("URL longer than the part of a line that is kept", get(100)),
+        request("URL longer than the bytes that are loaded at once", get(400)),
         request("URL of 8 KiB", get(8192)),
         request("head of 16 KiB", format!("GET / HTTP/1.1\r\n{cookies}\r\n")),
         request(
@@ -84,7 +84,7 @@ fn requests() -> Vec<Exchange> {
             .flying(1)
             .ended(2, 1)
             .ended(0, 1),
-        exchange("a request that begins like HTTP/2 is in flight from the first other byte")
+        exchange("a request that begins like the HTTP/2 preface is in flight from the first byte that differs")
             .client("P")
             .flying(0)
             .client("R")

@@ -10,10 +10,10 @@ mod tunnels;
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 
-/// The first request of most cases.
+/// The first request of most test cases.
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The last response of most cases.
+/// The last response of most test cases.
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// Returns all cases.

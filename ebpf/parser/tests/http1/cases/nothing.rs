@@ -27,7 +27,7 @@ pub(super) fn all() -> Vec<Exchange> {
             .flying(0)
             .fin()
             .flying(0),
-        exchange("a request that crosses the server's FIN")
+        exchange("a request that is sent while the server's FIN is on its way")
             .fin()
             .client(GET)
             .flying(0),

@@ -35,11 +35,11 @@ fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
         .ended(OPAQUE, 1)
 }
 
-/// The unreadable data counts as a start. This start shares the mark bit of a probe that was 64 requests earlier, and
-/// must not count as excluded.
+/// The unreadable data counts as a start. This start has the same mark bit as a probe 64 requests earlier, and must not
+/// count as excluded.
 fn after_a_probe() -> Exchange {
     let probe = "GET / HTTP/1.1\r\nUser-Agent: kube-probe/1.30\r\n\r\n";
-    let first = exchange("opaque, 64 requests after a probe")
+    let first = exchange("an opaque connection, 64 requests after a probe")
         .client(probe)
         .server(OK);
     (1..64)
@@ -124,12 +124,14 @@ pub(super) fn all() -> Vec<Exchange> {
             .opaque()
             .ended(2, 1)
             .ended(OPAQUE, 1),
-        exchange("requests in flight before the unreadable data are aborted, except one")
-            .client(GET.repeat(3))
-            .flying(3)
-            .server("hello\r\n")
-            .opaque()
-            .ended(0, 2)
-            .ended(OPAQUE, 1),
+        exchange(
+            "if data cannot be read, the requests in flight are aborted, except the newest one",
+        )
+        .client(GET.repeat(3))
+        .flying(3)
+        .server("hello\r\n")
+        .opaque()
+        .ended(0, 2)
+        .ended(OPAQUE, 1),
     ]
 }

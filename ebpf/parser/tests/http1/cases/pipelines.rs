@@ -1,5 +1,6 @@
-//! Test cases with several requests before the first response. For the last 64 requests the parser knows which are
-//! HEAD, CONNECT or excluded. A deeper pipeline can be read only if all its requests are plain.
+//! Test cases with several requests before the first response (pipelining). Up to 64 requests in flight can be marked
+//! as HEAD, CONNECT or excluded. With more requests in flight, the connection can be read only if none of them is
+//! marked.
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 
@@ -35,8 +36,8 @@ fn plain() -> Vec<Exchange> {
     };
     vec![
         depth("two at once", 2),
-        depth("9 at once, more than the kept start times", 9),
-        depth("64 at once, as many as the mark bits", 64),
+        depth("9 at once, more than the number of kept start times", 9),
+        depth("64 at once, as many as there are mark bits", 64),
         depth("65 at once", 65),
         depth("70 at once", 70),
         exchange("requests still in flight at the end are aborted")
@@ -73,7 +74,7 @@ fn mixed() -> Vec<Exchange> {
             .server(answers)
             .flying(0)
             .ended(2, 60),
-        exchange("the mark of a HEAD is cleared when its bit is used again")
+        exchange("the HEAD mark of a request is cleared when a later request uses its bit")
             .client(HEAD.repeat(64))
             .server(NO_BODY.repeat(64))
             .flying(0)
@@ -82,7 +83,7 @@ fn mixed() -> Vec<Exchange> {
             .server(OK.repeat(64))
             .flying(0)
             .ended(2, 128),
-        exchange("the mark of an exclusion is cleared when its bit is used again")
+        exchange("the exclusion mark of a request is cleared when a later request uses its bit")
             .client(PROBE.repeat(64))
             .flying(0)
             .server(OK.repeat(64))
@@ -126,7 +127,7 @@ fn mixed() -> Vec<Exchange> {
             .flying(3)
             .ended(0, 3)
             .ended(EXCLUDED, 2),
-        exchange("excluded requests do not also count as aborted before unreadable data")
+        exchange("excluded requests before unreadable data do not also count as aborted")
             .client(format!("{PROBE}{GET}{PROBE}{GET}{GET}"))
             .flying(3)
             .server("hello\r\n")

@@ -1,4 +1,4 @@
-//! Test cases of probes and excluded paths: they are counted as excluded, and nowhere else.
+//! Test cases of probes and excluded paths. Such a request is counted as excluded, and in no other way.
 
 use ebb_parser_testing::{
     EXCLUDED as PATHS,
@@ -52,14 +52,17 @@ fn by_field() -> Vec<Exchange> {
             "GET /ready HTTP/1.1\r\nHost: 10.0.0.1:80\r\nUser-Agent: kube-probe/1.30\r\n\r\n",
         ),
         excluded(
-            "kubelet, by the field K-Kubelet-Probe",
+            "kubelet, recognised by the field K-Kubelet-Probe",
             "GET / HTTP/1.1\r\nK-Kubelet-Probe: queue\r\n\r\n",
         ),
         excluded(
             "Knative",
             "GET / HTTP/1.1\r\nHost: a\r\nk-network-probe: queue\r\nX: y\r\n\r\n",
         ),
-        excluded("a probe's field after 2 KiB of the head", late),
+        excluded(
+            "the field that marks a probe, after 2 KiB of the head",
+            late,
+        ),
         excluded(
             "behind a body's length",
             "POST / HTTP/1.0\r\nContent-Length: 0\r\nK-Network-Probe: x\r\n\r\n",
@@ -152,7 +155,7 @@ fn by_path() -> Vec<Exchange> {
             "GET /a?/metrics HTTP/1.1\r\n\r\n",
         ),
         counted(
-            "an excluded path after a host",
+            "an excluded path in a URL that names a host",
             "GET http://a/metrics HTTP/1.1\r\n\r\n",
         ),
     ]

@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Exchange> {
             .fin()
             .flying(0)
             .ended(1, 1),
-        exchange("upgraded, the first frame in the same segment")
+        exchange("an upgrade with the first frame in the segment of the response")
             .client(UPGRADE)
             .server(format!("{SWITCHED}\x01frame\r\n"))
             .tunnel()

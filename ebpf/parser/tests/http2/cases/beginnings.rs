@@ -47,7 +47,7 @@ fn prior_knowledge() -> Vec<Exchange> {
             .server([settings(), settings_ack(), ok(3), ok(1)].concat())
             .streams(0)
             .ended(2, 2),
-        exchange("a preface and nothing more")
+        exchange("a client that sends only the preface")
             .client(PREFACE)
             .flying(0)
             .fin()
@@ -112,7 +112,7 @@ fn upgrades() -> Vec<Exchange> {
     vec![
         upgraded("an upgrade", grant),
         upgraded(
-            "an upgrade in lower case",
+            "an upgrade whose response fields are in lower case",
             &grant.to_lowercase().replace("http/", "HTTP/"),
         ),
         upgraded(
@@ -142,7 +142,7 @@ fn upgrades() -> Vec<Exchange> {
             .server(ok(1))
             .streams(0)
             .ended(2, 1),
-        exchange("an upgrade of a probe")
+        exchange("an upgrade that a probe asks for")
             .client(ask("User-Agent: kube-probe/1.30\r\n"))
             .flying(0)
             .server([grant.as_bytes(), &settings()].concat())

@@ -64,7 +64,11 @@ fn written() -> Vec<Exchange> {
                     field,
                     Field::Named(32, "c=d", PLAIN),
                 ];
-                all.push(asked("a probe's field after others", &request(&late), true));
+                all.push(asked(
+                    "the field that marks a probe, after other fields",
+                    &request(&late),
+                    true,
+                ));
             }
         }
     }
@@ -73,7 +77,11 @@ fn written() -> Vec<Exchange> {
         Field::Named(32, &hidden, PLAIN),
         Field::Named(AGENT, "kube-probe/1.30", HUFFMAN),
     ];
-    all.push(asked("a probe's field after 2 KiB", &request(&late), true));
+    all.push(asked(
+        "the field that marks a probe, after 2 KiB of fields",
+        &request(&late),
+        true,
+    ));
     all
 }
 
@@ -176,7 +184,7 @@ fn from_the_table() -> Vec<Exchange> {
     twenty.push((&oldest, true));
     vec![
         requests(
-            "a probe's field from the table",
+            "a probe whose field is in the HPACK table",
             &[
                 (&[probe], true),
                 (&[newest], true),
@@ -185,7 +193,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "a probe's field from the table, Huffman-coded",
+            "a probe whose field is in the HPACK table, Huffman-coded",
             &[(&[coded], true), (&[newest], true)],
         ),
         requests("a probe after a hundred requests", &behind),
@@ -199,7 +207,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "Knative's probe, by a field and by a field name from the table",
+            "Knative's probe, by a field and by a field name in the HPACK table",
             &[
                 (&[knative], true),
                 (&[newest], true),
@@ -209,7 +217,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "a user agent, by a field name from the table",
+            "a user agent whose field name is in the HPACK table",
             &[
                 (&[probe], true),
                 (&[Field::Named(STATIC + 1, "curl/8", INSERT)], false),
@@ -219,7 +227,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "an excluded path from the table",
+            "an excluded path that is in the HPACK table",
             &[
                 (&[Field::Named(PATH, "/metrics", INSERT)], true),
                 (&[newest], true),
@@ -229,7 +237,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         requests(
-            "a probe's field that was evicted and inserted again",
+            "a probe whose field was evicted from the HPACK table and inserted again",
             &[
                 (&[probe], true),
                 (&[Field::Resize(0), Field::Resize(4096), curl], false),
@@ -239,11 +247,14 @@ fn from_the_table() -> Vec<Exchange> {
                 (&[second], false),
             ],
         ),
-        requests("an excluded path that was inserted twenty times", &twenty),
+        requests(
+            "an excluded path that was inserted twenty times into the HPACK table",
+            &twenty,
+        ),
     ]
 }
 
-/// Returns cases of events before and after a request is recognised as a probe.
+/// Returns test cases in which another event happens before or after a request is recognised as a probe.
 fn times() -> Vec<Exchange> {
     let probe = request(&[Field::Named(AGENT, "kube-probe/1.30", PLAIN)]);
     let reset = |stream| ebb_parser_testing::http2::frames::reset(stream);
@@ -265,7 +276,7 @@ fn times() -> Vec<Exchange> {
         })
         .collect();
     all.extend([
-        connection("a probe beside a request")
+        connection("a probe and a request in flight at the same time")
             .client(
                 [
                     headers(1, END_STREAM, request(&[])),

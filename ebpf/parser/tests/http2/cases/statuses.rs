@@ -55,12 +55,12 @@ fn literal() -> Vec<Exchange> {
                 all.extend([
                     answered("a status in full", Field::Named(8, status, how), class),
                     answered(
-                        "a status with the last static index of its name",
+                        "a status whose name is given by its last index in the static table",
                         Field::Named(14, status, how),
                         class,
                     ),
                     answered(
-                        "a status with its name in full",
+                        "a status whose name is written in full",
                         Field::Literal(":status", status, how),
                         class,
                     ),
@@ -106,11 +106,11 @@ fn from_the_table() -> Vec<Exchange> {
     distinct.push((&oldest, 4));
     vec![
         responses(
-            "a status of the server's table",
+            "a status that is in the server's HPACK table",
             &[(&[created], 2), (&[newest], 2), (&[newest], 2)],
         ),
         responses(
-            "two statuses of the table, at indexes that change",
+            "two statuses in the HPACK table, at indexes that change",
             &[
                 (&[created, other], 2),
                 (&[gone], 4),
@@ -121,14 +121,14 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         responses(
-            "a name of the server's table",
+            "a field name that is in the server's HPACK table",
             &[
                 (&[created], 2),
                 (&[Field::Named(STATIC + 1, "504", PLAIN)], 5),
             ],
         ),
         responses(
-            "a name of the server's table, inserted again",
+            "a field name that is in the server's HPACK table, inserted again",
             &[
                 (&[spelled], 5),
                 (&[Field::Named(STATIC + 1, "404", INSERT | HUFFMAN)], 4),
@@ -137,7 +137,7 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         responses(
-            "a table that is emptied",
+            "an HPACK table that is emptied",
             &[
                 (&[created, other], 2),
                 (&[Field::Resize(0), Field::Resize(4096), gone], 4),
@@ -145,12 +145,12 @@ fn from_the_table() -> Vec<Exchange> {
             ],
         ),
         responses(
-            "a new table size before a status",
+            "a new size of the HPACK table before a status",
             &[
                 (&[Field::Resize(256), created], 2),
                 (&[Field::Resize(4000), newest], 2),
             ],
         ),
-        responses("thirty statuses in the table", &distinct),
+        responses("thirty statuses in the HPACK table", &distinct),
     ]
 }

@@ -226,7 +226,7 @@ fn ends() -> Vec<Exchange> {
             .client(get(5))
             .streams(0)
             .ended(ABORTED, 2),
-        connection("the connection ends in a head")
+        connection("the connection ends in the head of a request")
             .client(&get(1)[..12])
             .streams(1)
             .ended(ABORTED, 1),

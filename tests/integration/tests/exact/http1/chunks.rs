@@ -99,7 +99,7 @@ fn to_server() {
             assert_eq!(server.stats().requests, 2);
         },
     );
-    // The third counted request is the query of the server's count.
+    // Ebb counts the two POST requests, and the request with which the test queries the server's count.
     assert_eq!(totals.ends(), Ends::answered(3));
 }
 

@@ -37,8 +37,9 @@ pub(super) const CASES: &[Case] = &[
         cut_short,
     ),
     Case::beside("exact::http1::pipeline_is_cut_off", EBB, || cut_off(7)),
-    // The reset ends the first of the 1 025 requests, and then the other 1 024 together. The kernel programs must never
-    // add 1 024 ends in one add, because readers could not distinguish 1 024 from 0 (see `PodCounters`).
+    // The reset ends the first of the 1 025 requests, and then the other 1 024 together. The kernel programs must not
+    // add these 1 024 ends to a counter in one step: a reader could not distinguish a step of 1 024 from no change (see
+    // `PodCounters`).
     Case::beside("exact::http1::a_thousand_are_cut_off", EBB, || {
         cut_off(1025);
     }),
@@ -114,9 +115,10 @@ fn half_closed() {
             let mut wire = Wire::connect(node.address());
             wire.get("/hints?n=0&ms=800", "");
             wire.finish_sending();
-            watch.until("a whole interval in flight after the FIN", |_, line| {
-                line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
-            });
+            watch.until(
+                "the request is in flight for a whole interval after the FIN",
+                |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
+            );
             assert!(wire.drain() > 6);
             assert_eq!(node.requests(), 1);
         },

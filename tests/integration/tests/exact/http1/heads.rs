@@ -60,7 +60,7 @@ fn long_heads(long: &str) {
                 }
                 assert_eq!(wire.response(), 200);
             }
-            // Then all requests are sent in one write.
+            // Finally, the client sends all requests in one write.
             wire.send(requests.concat());
             assert_eq!((wire.response(), wire.response()), (200, 200));
             assert_eq!(server.stats().requests, 6);

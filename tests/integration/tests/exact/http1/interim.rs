@@ -36,9 +36,10 @@ fn hints() {
         |node, watch| {
             let url = format!("http://{}/hints?n=3&ms=800", node.address());
             let client = Client::start("curl", &["-s", &url, &url]);
-            watch.until("in flight for an interval after Early Hints", |_, line| {
-                line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
-            });
+            watch.until(
+                "a request is in flight for a whole interval after Early Hints",
+                |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
+            );
             assert_eq!(client.finish(), "hintedhinted");
             assert_eq!(node.requests(), 2);
         },

@@ -31,7 +31,7 @@ fn server_is_done() {
             let mut wire = Wire::connect_narrow(server.address(), ROOM);
             wire.get("/?bytes=65536", "");
             let line = watch.until(
-                "in flight for a whole interval while the client does not read",
+                "the request is in flight for a whole interval while the client does not read",
                 |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
             );
             assert_eq!(line.completed, 0);

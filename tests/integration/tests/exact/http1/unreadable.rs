@@ -62,9 +62,10 @@ fn talk(greeting: &str, reply: &str, talk: impl Fn(&mut Wire)) -> Totals {
         |server, watch| {
             let mut wire = Wire::connect(server.address());
             talk(&mut wire);
-            let line = watch.until("in flight for a whole interval", |_, line| {
-                line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
-            });
+            let line = watch.until(
+                "the connection is in flight for a whole interval",
+                |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
+            );
             assert_eq!(line.by_protocol(), [0, 0, 0, 1], "opaque");
             drop(wire);
         },

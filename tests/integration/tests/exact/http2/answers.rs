@@ -126,8 +126,8 @@ fn client_goaway() {
     assert_eq!(totals.ends(), Ends::answered(4));
 }
 
-/// The client closes the connection while three streams have no response. The server would answer these three only
-/// after a fourth request for their path. A stream for another path has been answered.
+/// The client closes the connection while three streams wait for a response. The server answers requests for their path
+/// only in groups of four, so it has answered none of the three. It has answered a stream for another path.
 fn lost() {
     let totals = watched(
         |cgroup| Service::start(Script::Frames, cgroup),

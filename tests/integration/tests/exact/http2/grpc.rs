@@ -26,8 +26,7 @@ fn seconds() -> f64 {
     if full() { 10.0 } else { 2.0 }
 }
 
-/// The time, in seconds, that Python adds to a call at the client, compared with the call's duration at the server's
-/// socket.
+/// By how many seconds a call may take longer at the Python client than at the server's socket.
 const PYTHON: f64 = 0.2;
 
 fn call(kind: &str, seconds: f64) {
@@ -54,7 +53,7 @@ fn call(kind: &str, seconds: f64) {
             ));
             assert!(
                 (took - PYTHON..took + 0.01).contains(&integral),
-                "in flight for {integral} s, the call took {took} s"
+                "the call was counted in flight for {integral} s, but took {took} s at the client"
             );
         },
     );

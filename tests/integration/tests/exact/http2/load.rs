@@ -66,6 +66,6 @@ fn load(streams: u32, connections: u32) {
     assert_eq!(
         totals.ends(),
         Ends::answered(2 * requests + 3),
-        "all requests of the load, and three queries of the servers' counts"
+        "all requests of the load, and three queries of the servers' counts, must be counted"
     );
 }

@@ -47,8 +47,8 @@ pub(super) const CASES: &[Case] = &[
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// Returns the expected ends. A stream that was reset has no status, so it counts as aborted. A stream that was
-/// answered before the reset counts as answered.
+/// Returns how many requests are expected to end in each way. A stream that was reset has no status, so it counts as
+/// aborted. A stream that was answered before the reset counts as answered.
 const fn ends(answered: u64, aborted: u64) -> Ends {
     Ends {
         answered,

@@ -57,7 +57,7 @@ fn one_write_up() {
     });
 }
 
-/// The server also sends all frames of a response in one write.
+/// The server sends all one-byte frames of a response in one write.
 fn ones_down() {
     all_answered_by_h2(6, |server, _| {
         let mut h2 = H2::connect(server.address());

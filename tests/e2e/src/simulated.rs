@@ -66,6 +66,8 @@ struct State {
     took: Vec<Duration>,
     /// Nodes whose agent does not report.
     silent: Vec<String>,
+    /// Whether the reports of the agents are spread over a second; otherwise, all agents report at the same moment.
+    is_spread: bool,
 }
 
 struct SimulatedPod {
@@ -140,6 +142,12 @@ impl Simulated {
         this.with_agents(cluster, &addresses)
     }
 
+    /// Makes the agents report one after another, evenly spread over a second. The agents of a real cluster do not all
+    /// report at the same moment. Must be called before [`Self::report`].
+    pub fn spread(&self) {
+        self.shared.state().is_spread = true;
+    }
+
     /// Registers nodes and simulates their pods, without agents.
     ///
     /// # Panics
@@ -178,10 +186,12 @@ impl Simulated {
     #[must_use]
     pub fn with_agents(mut self, cluster: &Cluster, addresses: &[SocketAddr]) -> Self {
         let trust = trust(cluster.api());
-        for node in &self.nodes {
+        let count = u32::try_from(self.nodes.len()).expect("a few nodes");
+        for (number, node) in (0..count).zip(&self.nodes) {
             let token = agent_token(cluster.api(), node);
             for address in addresses {
                 let agent = SimulatedAgent {
+                    place: TICK * number / count,
                     shared: Arc::clone(&self.shared),
                     node: node.clone(),
                     token: token.clone(),
@@ -376,6 +386,8 @@ fn begin(api: &Api, pod: &Pod, ip: Ipv4Addr) -> Result<(), super::api::Refused> 
 
 /// The simulated agent of one node that reports to one autoscaler replica.
 struct SimulatedAgent {
+    /// The agent's place in each second if the reports are spread.
+    place: Duration,
     shared: Arc<Shared>,
     node: String,
     token: String,
@@ -389,6 +401,10 @@ impl SimulatedAgent {
         let mut tick = time::interval(TICK);
         tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut line = None;
+        if reporting.wait_for(|reporting| *reporting).await.is_ok() && self.shared.state().is_spread
+        {
+            tick.reset_after(self.place);
+        }
         loop {
             if reporting.wait_for(|reporting| *reporting).await.is_err() {
                 return;

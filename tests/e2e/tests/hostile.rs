@@ -119,6 +119,7 @@ fn costs_nothing() {
         .collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let nodes = Simulated::start(&cluster, &names, &[&replicas[0], &replicas[1]]);
+    nodes.spread();
     eventually("all pods known", READY_WITHIN, || {
         (nodes.ready("shop-0", "web-0") > 0).then_some(())
     });

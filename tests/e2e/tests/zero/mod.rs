@@ -39,7 +39,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::new("zero::first_request", NEEDS, wake::first_request),
     Case::new("zero::thousand_at_once", NEEDS, wake::thousand_at_once),
-    Case::new("zero::racing_the_step_to_zero", NEEDS, race::racing),
+    Case::beside("zero::racing_the_step_to_zero", NEEDS, race::racing),
     Case::new("zero::activator_killed", NEEDS, failures::activator_killed),
     Case::new(
         "zero::activator_restarted",

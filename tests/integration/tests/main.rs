@@ -25,6 +25,10 @@ use std::process::ExitCode;
 /// The packages that contain the programs that the tests start.
 const PACKAGES: [&str; 3] = ["ebb", "ebb-activator", "ebb-fixtures"];
 
+/// Most tests need half a second of one CPU to load the kernel programs. More tests at the same time would mostly wait
+/// for this loading.
+const AT_ONCE: usize = 4;
+
 fn main() -> ExitCode {
     ebb_fixtures::build(&PACKAGES);
     let fixtures = fixtures::CASES.iter().copied();
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
         .chain(pins::cases())
         .chain(proxy::cases())
         .chain(top::CASES.iter().copied());
-    let verdict = ebb_fixtures::main(cases);
+    let verdict = ebb_fixtures::main(cases, AT_ONCE);
     exact::end();
     verdict
 }

@@ -20,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[
         &[],
         rules::same,
     ),
-    Case::new(
+    Case::beside(
         "prometheus::every_query_has_data",
         &[Need::Kernel, Need::Tool("prometheus")],
         live::queries,

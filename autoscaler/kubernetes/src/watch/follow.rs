@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{self, Instant};
 use tracing::{info, warn};
 
-use super::{Change, Id, age::Watch, pace::Pace};
+use super::{Change, Id, age::Watch, backoff};
 
 /// Number of objects in one page of a list. A page of pods has some 2.5 MB of JSON: a thousand pods have some 5 MB.
 const PAGE: u32 = 500;
@@ -67,7 +67,7 @@ pub(crate) async fn follow<K>(
         version: None,
         trouble: None,
     };
-    let mut pace = Pace::default();
+    let mut waits = backoff::waits();
     loop {
         watch.record_progress();
         let began = Instant::now();
@@ -82,8 +82,9 @@ pub(crate) async fn follow<K>(
                         follower.version = None;
                     }
                 }
-                let wait = pace.next_wait();
-                time::sleep(wait).await;
+                if let Some(wait) = waits.next() {
+                    time::sleep(wait).await;
+                }
             }
         }
     }

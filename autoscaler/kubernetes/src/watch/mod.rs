@@ -4,11 +4,11 @@
 //! [`age`] records the age of the facts. With stale facts, nothing is scaled down.
 
 pub(super) mod age;
+mod backoff;
 pub(super) mod config;
 pub(super) mod conflicts;
 mod follow;
 mod lenient;
-mod pace;
 pub(super) mod pods;
 mod scaled;
 pub(super) mod services;

@@ -123,7 +123,7 @@ const COUNTERS: &[Figure] = &[
     }),
     (
         "retried",
-        "Requests that were sent again, because the connection ended without an answer",
+        "Times that a request was sent to a pod again, because the first pod had not seen it, or because it is safe to repeat",
         |port| port.pool.counts().resent as f64,
     ),
 ];

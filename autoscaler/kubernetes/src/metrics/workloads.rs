@@ -139,12 +139,12 @@ impl Collector for Workloads {
             ),
             (
                 "autoscaler_activators",
-                "Activators that reported in the last hour",
+                "Activators with a report in the last 3.5 s",
                 figures.activators,
             ),
             (
                 "autoscaler_activators_stale",
-                "Activators that reported in the last hour, but no longer report",
+                "Activators that reported in the last hour, but not in the last 3.5 s",
                 figures.stale_activators,
             ),
             (

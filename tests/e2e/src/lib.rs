@@ -25,6 +25,7 @@ mod follow;
 pub mod hosts;
 pub mod kubelet;
 pub mod manifests;
+pub mod priority;
 mod proxy;
 pub mod report;
 mod scales;

@@ -7,14 +7,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ebb_contract::{Pod as PodReport, Report};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
+use nix::unistd::gettid;
 use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
@@ -23,6 +25,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::agent::agent_token;
 use super::api::{Api, path};
 use super::follow::{Following, follow};
+use super::priority;
 use super::report::{Line, trust};
 use super::{Autoscaler, Cluster, SYSTEM, runtime};
 
@@ -40,6 +43,20 @@ const EPOCH: u64 = 1_000_000_000_000;
 
 /// An app: its namespace, and the value of the label `app` of its pods.
 type App = (String, String);
+
+/// Returns the Tokio runtime of the simulated agents. Its thread has priority, and runs nothing else: a busy API server
+/// double must not delay the reports, because in a cluster they are on other machines.
+fn agents_runtime() -> &'static Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .on_thread_start(|| priority::raise(&[gettid()]))
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    });
+    &RUNTIME
+}
 
 /// The running simulated nodes.
 pub struct Simulated {
@@ -95,37 +112,39 @@ impl Shared {
 }
 
 impl State {
-    /// Advances each pod's concurrency integral and its count of started requests to the time `now`.
-    fn advance(&mut self, now: u64) {
-        let mut ready: HashMap<App, usize> = HashMap::new();
+    /// Returns the requests in flight of each ready pod, by app.
+    fn shares(&self) -> HashMap<App, f64> {
+        let mut ready: HashMap<&App, usize> = HashMap::new();
         for pod in self.pods.values().filter(|pod| pod.ready) {
-            *ready.entry(pod.app.clone()).or_default() += 1;
+            *ready.entry(&pod.app).or_default() += 1;
         }
+        let share = |(app, load): (&App, &f64)| {
+            let pods = *ready.get(app)?;
+            Some((app.clone(), load / pods as f64))
+        };
+        self.load.iter().filter_map(share).collect()
+    }
+
+    /// Advances each pod's concurrency integral and its count of started requests to the time `now`. Returns the
+    /// requests in flight of each ready pod, by app.
+    fn advance(&mut self, now: u64) -> HashMap<App, f64> {
+        let shares = self.shares();
         for pod in self.pods.values_mut() {
             let nanoseconds = now.saturating_sub(pod.at) as f64;
-            let share = match ready.get(&pod.app) {
-                Some(pods) if pod.ready => {
-                    self.load.get(&pod.app).copied().unwrap_or(0.0) / *pods as f64
-                }
-                _ => 0.0,
-            };
+            let share = pod.share(&shares);
             pod.integral += share * nanoseconds;
             // Each request takes 0.2 s (2e8 ns).
             pod.started += share * nanoseconds / 2e8;
             pod.at = now;
         }
+        shares
     }
+}
 
-    fn in_flight(&self, pod: &SimulatedPod) -> u64 {
-        let ready = self
-            .pods
-            .values()
-            .filter(|it| it.ready && it.app == pod.app);
-        let load = self.load.get(&pod.app).copied().unwrap_or(0.0);
-        match (pod.ready, ready.count()) {
-            (true, pods) if pods > 0 => (load / pods as f64).round() as u64,
-            _ => 0,
-        }
+impl SimulatedPod {
+    fn share(&self, shares: &HashMap<App, f64>) -> f64 {
+        let share = shares.get(&self.app).filter(|_| self.ready);
+        share.copied().unwrap_or(0.0)
     }
 }
 
@@ -198,7 +217,7 @@ impl Simulated {
                     trust: Arc::clone(&trust),
                     address: *address,
                 };
-                self.agents.push(runtime().spawn(agent.run()));
+                self.agents.push(agents_runtime().spawn(agent.run()));
             }
         }
         self
@@ -426,7 +445,7 @@ impl SimulatedAgent {
         if state.silent.contains(&self.node) {
             return None;
         }
-        state.advance(now);
+        let shares = state.advance(now);
         let ours = state
             .pods
             .iter()
@@ -436,7 +455,7 @@ impl SimulatedAgent {
             since: pod.since,
             at: pod.at,
             integral: pod.integral as u64,
-            in_flight: state.in_flight(pod),
+            in_flight: pod.share(&shares).round() as u64,
             started: pod.started as u64,
             completed: pod.started as u64,
             ..PodReport::default()

@@ -2,6 +2,8 @@
 //! slow down the scaling of the ordinary workloads.
 //!
 //! The API server is a test double, and pods are only API objects, so the test measures only the autoscaler's process.
+//! The leader and the senders of reports have priority over the double and over the standby, which run on other machines
+//! in a cluster.
 //! Phases without the hostile objects alternate with phases with them, so other work on the machine affects both kinds
 //! of phases alike. The test compares the medians of both kinds. With `EBB_TEST_FULL=1`, there are 1 000 ordinary
 //! workloads, and ten phases of one minute of each kind.
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ebb_api_double::Double;
 use ebb_e2e::simulated::LABEL;
-use ebb_e2e::{ACCOUNT, Autoscaler, Cluster, Simulated, opted_in};
+use ebb_e2e::{ACCOUNT, Autoscaler, Cluster, Simulated, opted_in, priority};
 use ebb_fixtures::{Case, eventually, full, note};
 use serde_json::{Value, json};
 
@@ -135,6 +137,7 @@ fn costs_nothing() {
         let decided = decided(&replicas[0]);
         (decided == strength.workloads).then_some(())
     });
+    priority::raise(&priority::threads(replicas[0].pid()));
     // Waits until the averaging windows of the ordinary workloads are full.
     thread::sleep(Duration::from_secs(10));
     let (mut calm, mut under) = (Vec::new(), Vec::new());
@@ -373,6 +376,7 @@ fn fail_over(replicas: &mut [Autoscaler; 2]) -> Duration {
     // The test measures `replicas[0]`, so the new leader moves to this index, and the killed replica becomes the
     // standby.
     replicas.swap(0, 1);
+    priority::raise(&priority::threads(replicas[0].pid()));
     took
 }
 

@@ -6,7 +6,6 @@ mod option;
 mod problems;
 mod run;
 mod screen;
-mod signals;
 mod simulate;
 mod top;
 mod watch;

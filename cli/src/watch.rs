@@ -17,7 +17,9 @@ use ebb_agent::{
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::{option, signals::Signals};
+use ebb_metrics::signals::Signals;
+
+use crate::option;
 
 /// Minimum of `--interval`. With shorter intervals, the printing itself would dominate the result.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);

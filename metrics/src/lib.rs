@@ -1,17 +1,21 @@
 //! The parts that all programs have in common: the status port ([`status`]), the probe port ([`probe`]), long-lived
-//! [`tasks`], the [`log`], and the return of free [`memory`] to the operating system. Metrics are written in two text
-//! formats: OpenMetrics, and the older Prometheus format, which every tool can read.
+//! [`tasks`], [`signals`], the [`log`], the limit of open [`files`], and the return of free [`memory`] to the operating
+//! system. Metrics are written in two text formats: OpenMetrics, and the older Prometheus format, which every tool can
+//! read.
 //!
 //! For the metrics used here, the two formats differ only in `_total`: OpenMetrics omits it from a counter's name in
 //! the HELP and TYPE lines. A client that does not request OpenMetrics, such as promtool, gets the older format.
 
 mod connections;
+pub mod files;
 mod host;
 pub mod log;
 pub mod memory;
 mod open_connections;
+pub mod ports;
 pub mod probe;
 mod process;
+pub mod signals;
 pub mod status;
 pub mod tasks;
 

@@ -9,7 +9,7 @@
 use std::{
     convert::Infallible,
     future, io,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -30,6 +30,7 @@ use tracing::{debug, error};
 use crate::{
     connections,
     open_connections::{ConnectionGuard, Limits},
+    ports::{self, ListenError},
     status::{self, Answer, Status},
 };
 
@@ -80,19 +81,19 @@ impl Progress {
     }
 }
 
-/// Opens the probe port. If no address was requested and the default address is in use, returns `None`: the program
-/// then runs without probes, and its log says why they fail.
+/// Opens the probe port. If no address was requested and the default port is in use, returns `None`: the program then
+/// runs without probes, and its log says why they fail.
 ///
 /// # Errors
-/// The requested address cannot be opened, or the default address cannot be opened although it is not in use.
+/// The requested address cannot be opened, or the default port cannot be opened although it is not in use.
 pub async fn listen(
-    asked: Option<SocketAddr>,
-    usual: SocketAddr,
-) -> io::Result<Option<TcpListener>> {
-    let address = asked.unwrap_or(usual);
-    match TcpListener::bind(address).await {
+    requested: Option<SocketAddr>,
+    default_port: u16,
+) -> Result<Option<TcpListener>, ListenError> {
+    let address = requested.unwrap_or((Ipv6Addr::UNSPECIFIED, default_port).into());
+    match ports::listen(address).await {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if asked.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
+        Err(error) if requested.is_none() && error.source.kind() == io::ErrorKind::AddrInUse => {
             error!(
                 %address,
                 "the default port for probes is in use, so probes will fail; set --probe-address, and the probes of \
@@ -262,9 +263,9 @@ mod tests {
     async fn t6_a_port_that_is_taken_is_told() {
         let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = other.local_addr().unwrap();
-        assert!(listen(None, address).await.unwrap().is_none());
-        let error = listen(Some(address), address).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(listen(None, address.port()).await.unwrap().is_none());
+        let error = listen(Some(address), address.port()).await.unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

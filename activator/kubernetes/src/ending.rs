@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ebb_metrics::signals::Signals;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -12,7 +13,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::{listeners::Listeners, signals::Signals, status::Status};
+use crate::{listeners::Listeners, status::Status};
 
 /// The tasks, channels and time limits that [`Ending::run`] needs, in the order of their use.
 pub(crate) struct Ending {
@@ -42,7 +43,7 @@ impl Ending {
         self.leave.send_replace(true);
         tokio::select! {
             () = sleep(self.leave_within) => {}
-            () = signals.next() => {}
+            _ = signals.next() => {}
         }
         info!("closing");
         // The watches are aborted first, because only they open listeners. So no listener is opened after all listeners
@@ -53,7 +54,7 @@ impl Ending {
         self.close.send_replace(true);
         let closed = tokio::select! {
             closed = timeout(self.drain_within, self.listeners.closed()) => closed.is_ok(),
-            () = signals.next() => false,
+            _ = signals.next() => false,
         };
         if !closed {
             warn!(within = ?self.drain_within, "some requests have not ended in time and are aborted");

@@ -1,8 +1,8 @@
 //! Reasons why the activator cannot start or continue.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
-use ebb_metrics::tasks::TaskEnded;
+use ebb_metrics::{ports::ListenError, tasks::TaskEnded};
 
 /// Reasons why the activator cannot start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -13,15 +13,10 @@ pub(crate) enum Failure {
     /// The configuration for the API server cannot be determined.
     #[error("no usable configuration for reaching the API server: {0}")]
     Config(#[from] kube::config::InferConfigError),
-    /// The status port or the probe port cannot be opened.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address on which the activator cannot listen.
-        address: SocketAddr,
-        /// The operating system's error.
-        source: io::Error,
-    },
-    /// The handlers of SIGTERM and SIGINT cannot be installed.
+    /// A port cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The handlers of signals cannot be installed.
     #[error("cannot catch signals: {0}")]
     Signals(#[source] io::Error),
     /// A task ended although it must run as long as the program.

@@ -8,16 +8,13 @@
 
 mod ending;
 mod failure;
-mod files;
 mod listeners;
 mod metrics;
 mod options;
-mod ports;
 mod ready;
 mod record;
 mod report;
 mod run;
-mod signals;
 mod slice;
 mod status;
 mod watch;

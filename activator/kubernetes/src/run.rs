@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ebb_contract::activator_report::PATH;
-use ebb_metrics::{Hosts, probe, status, tasks::Tasks};
+use ebb_metrics::{Hosts, files::OpenFiles, ports, probe, signals::Signals, status, tasks::Tasks};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
@@ -11,20 +11,25 @@ use tokio::sync::watch::channel;
 use tracing::info;
 
 use crate::{
-    ending::Ending, failure::Failure, files, listeners::Listeners, metrics::Metrics,
-    options::Options, ports, ready, record, report, signals::Signals, status::Status, watch,
+    ending::Ending, failure::Failure, listeners::Listeners, metrics::Metrics, options::Options,
+    ready, record, report, status::Status, watch,
 };
 
-/// Runs the activator until SIGTERM or SIGINT.
+/// The default port for probes.
+const PROBE_PORT: u16 = 9477;
+
+/// Runs the activator until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// The activator cannot start, or one of its tasks has ended.
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
-    let mut signals = Signals::catch()?;
-    files::raise_limit();
+    let mut signals = Signals::catch().map_err(Failure::Signals)?;
+    // Each request in flight needs two connections: from the client, and to the pod. If the limit cannot be raised, the
+    // activator runs with its current limit.
+    let _ = OpenFiles::raise();
     let client = Client::try_from(kube::Config::infer().await?)?;
-    let status_port = ports::status(options.status_address).await?;
-    let probe_port = ports::probe(options.probe_address).await?;
+    let status_port = ports::listen(options.status_address).await?;
+    let probe_port = probe::listen(options.probe_address, PROBE_PORT).await?;
 
     let budget = options.budget();
     info!(bytes = budget.most(), "memory for clients");
@@ -63,7 +68,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
 
     tokio::select! {
         ended = tasks.broken() => return Err(ended.into()),
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
     let ending = Ending {
         becoming_ready,

@@ -12,7 +12,6 @@ mod meter;
 mod metrics;
 mod pod;
 mod pods;
-mod ports;
 mod report;
 mod run;
 mod status;
@@ -26,14 +25,11 @@ use std::{
 use anyhow::Context as _;
 use ebb_agent::{cgroup, pins::Pins};
 use ebb_contract::PATH;
-use ebb_metrics::{Hosts, probe, tasks::Tasks};
+use ebb_metrics::{Hosts, ports, probe, signals::Signals, tasks::Tasks};
 use ebb_report_client::{Credentials, send};
 use hyper::body::Bytes;
 use kube::Client;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use self::{
     announce::Announcer,
@@ -46,16 +42,18 @@ use self::{
     unavailable::CounterPaths,
 };
 
-/// Runs the agent until SIGTERM or SIGINT. Counting with pinned programs continues afterwards.
+/// The default port for probes.
+const PROBE_PORT: u16 = 9475;
+
+/// Runs the agent until SIGTERM, SIGINT or SIGHUP. Counting with pinned programs continues afterwards.
 pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     args.require_node()?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::catch()?;
     let client = Client::try_default()
         .await
         .context("no usable configuration for reaching the API server")?;
-    let status_port = ports::status(args.status_address).await?;
-    let probe_port = ports::probe(args.probe_address).await?;
+    let status_port = ports::listen(args.status_address).await?;
+    let probe_port = probe::listen(args.probe_address, PROBE_PORT).await?;
 
     let view = Arc::new(Mutex::new(View::default()));
     let metrics = Metrics::new(&view);
@@ -100,8 +98,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     tokio::select! {
         result = node.run() => result,
         ended = tasks.broken() => Err(ended.into()),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        _ = signals.next() => Ok(()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Why the autoscaler cannot start or cannot continue.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
-use ebb_metrics::tasks::TaskEnded;
+use ebb_metrics::{ports::ListenError, tasks::TaskEnded};
 
 use crate::{certificate::CertificateError, ingest::tls::TlsError};
 
@@ -15,14 +15,9 @@ pub enum Failure {
     /// Neither a kubeconfig file nor a service account has a usable configuration for the API server.
     #[error("no usable configuration for reaching the API server: {0}")]
     Config(#[from] kube::config::InferConfigError),
-    /// The program cannot listen on a port.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address to listen on.
-        address: SocketAddr,
-        /// The error that the operating system returned.
-        source: io::Error,
-    },
+    /// A port cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The certificate cannot be used for TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),

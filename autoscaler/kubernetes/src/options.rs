@@ -1,16 +1,12 @@
 //! The command line. All other settings are read from the API server, and changes of them apply at once.
 
-use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, builder::NonEmptyStringValueParser as NonEmpty, value_parser};
 use ebb_engine::Queueing;
 
-/// Default address of the probe port.
-pub(super) const PROBES: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9476);
+/// The default port for probes.
+pub(super) const PROBE_PORT: u16 = 9476;
 
 /// Scales the workloads of a cluster on their requests in flight.
 #[derive(Clone, Debug, Parser)]

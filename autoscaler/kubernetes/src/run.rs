@@ -1,20 +1,17 @@
 //! Starts the program: creates the engine, the clients and the ports, connects them, and starts the tasks.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use ebb_engine::{Engine, TargetKey};
-use ebb_metrics::{Hosts, probe, status};
+use ebb_metrics::{Hosts, files::OpenFiles, ports, probe, signals::Signals, status};
 use ebb_page::Page;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{Client, core::ApiResource};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch as channel},
     time,
 };
@@ -46,14 +43,14 @@ use crate::{
 /// Time limit at shutdown for writes and reports under way. The kubelet allows 30 s.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// If the program cannot start, or if a task that must not end has ended.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    raise_open_files();
+    let mut signals = Signals::catch().map_err(Failure::Signals)?;
+    // Each agent has a connection. If the limit cannot be raised, the autoscaler runs with its current limit.
+    let _ = OpenFiles::raise();
     let ports = Ports::open(&options).await?;
 
     // The clients of the API server. Writes that only the leader may send use a separate client.
@@ -155,8 +152,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let result = tokio::select! {
         ended = tasks.broken() => Err(ended.into()),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        _ = signals.next() => Ok(()),
     };
     info!("ending");
     end.send_replace(true);
@@ -239,18 +235,10 @@ struct Ports {
 
 impl Ports {
     async fn open(options: &Options) -> Result<Self, Failure> {
-        let failed = |address| move |source| Failure::Listen { address, source };
-        let bind = async |address: SocketAddr| {
-            let listener = TcpListener::bind(address).await;
-            listener.map_err(failed(address))
-        };
-        let probe_address = options.probe_address.unwrap_or(options::PROBES);
         let ports = Self {
-            reports: bind(options.report_address).await?,
-            status: bind(options.status_address).await?,
-            probes: probe::listen(options.probe_address, options::PROBES)
-                .await
-                .map_err(failed(probe_address))?,
+            reports: ports::listen(options.report_address).await?,
+            status: ports::listen(options.status_address).await?,
+            probes: probe::listen(options.probe_address, options::PROBE_PORT).await?,
         };
         info!(reports = ?ports.reports.local_addr().ok(), status = ?ports.status.local_addr().ok(), "listening");
         Ok(ports)
@@ -310,12 +298,5 @@ fn versions(kinds: &Arc<Kinds>) -> impl Fn(&TargetKey) -> Option<String> + Send 
     move |key| {
         let kind = kinds.known(&key.group, &key.kind);
         kind.map(|kind| kind.resource.version)
-    }
-}
-
-/// Raises the limit of open files to the hard limit: each connection needs a file.
-fn raise_open_files() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }

@@ -11,7 +11,6 @@
 mod args;
 mod cgroup;
 mod event;
-mod files;
 mod meter;
 mod page;
 mod pause;
@@ -39,7 +38,6 @@ use tracing_subscriber::EnvFilter;
 pub(crate) use self::args::Args;
 use self::{
     cgroup::{Tree, sweep},
-    files::OpenFiles,
     meter::Meter,
     page::PageSource,
     port::Ports,
@@ -52,7 +50,7 @@ use self::{
     session::Session,
     settings::RunSettings,
 };
-use crate::signals::Signals;
+use ebb_metrics::{files::OpenFiles, signals::Signals};
 
 /// Runs until Ctrl-C, SIGTERM, SIGHUP or an error, or until the reader of stdout closes the pipe.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {

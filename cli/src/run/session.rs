@@ -32,7 +32,7 @@ use super::{
     scale::{Narrator, Replicas},
     supervisor::{DesiredState, Status, Supervisor},
 };
-use crate::signals::Signals;
+use ebb_metrics::signals::Signals;
 
 /// Time limit for the end after a second signal. A killed replica usually ends within milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -23,7 +23,9 @@ use self::{
     app::{Action, App},
     client::Client,
 };
-use crate::{screen, signals::Signals};
+use ebb_metrics::signals::Signals;
+
+use crate::screen;
 
 /// Interval between two requests: half of the two seconds between two decisions.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

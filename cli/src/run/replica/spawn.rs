@@ -18,7 +18,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::run::files::OpenFiles;
+use ebb_metrics::files::OpenFiles;
 
 /// The command with its arguments, before `{port}` is replaced.
 #[derive(Debug, Clone)]

@@ -74,12 +74,14 @@ fn formatting(workspace: &Workspace) -> Result<Counts> {
     check(workspace.cargo(["fmt", "--all", "--check"]))
 }
 
-/// Builds all programs once, before any test runs: the integration tests start these programs.
+/// Builds all programs once, before any test runs: the integration tests start these programs. The tests are built with
+/// them. Cargo unifies the features of what it builds together, so separate builds would build most packages twice.
 fn build(workspace: &Workspace) -> Result<Counts> {
     check(workspace.cargo([
         "build",
         "--workspace",
         "--bins",
+        "--tests",
         "--exclude",
         KERNEL_PACKAGE,
     ]))

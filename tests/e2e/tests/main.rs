@@ -53,8 +53,8 @@ const PACKAGES: [&str; 5] = [
     "ebb-fixtures",
 ];
 
-/// Most tests wait for windows and grace periods to pass. Six of them at the same time use half of two CPUs.
-const AT_ONCE: usize = 6;
+/// Most tests wait for windows and grace periods to pass. Five of them at the same time use half of two CPUs.
+const AT_ONCE: usize = 5;
 
 fn main() -> ExitCode {
     ebb_fixtures::build(&PACKAGES);

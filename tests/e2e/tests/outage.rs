@@ -8,7 +8,7 @@ use ebb_fixtures::{Case, full, note};
 
 use crate::world::{FAST, FIVE, NODES, TEN, World};
 
-pub(crate) const CASES: &[Case] = &[Case::beside(
+pub(crate) const CASES: &[Case] = &[Case::new(
     "outage::the_api_server_is_away_and_comes_back",
     NODES,
     away_and_back,

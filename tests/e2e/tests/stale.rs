@@ -7,7 +7,7 @@ use ebb_fixtures::{Case, eventually, full, note};
 
 use crate::world::{FAST, FIVE, NODES, TEN, World};
 
-pub(crate) const CASES: &[Case] = &[Case::beside(
+pub(crate) const CASES: &[Case] = &[Case::new(
     "stale::a_node_under_load_never_shrinks_a_workload",
     NODES,
     never_shrinks,

@@ -234,7 +234,9 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn t6_probes_are_answered_beside_idle_connections() {
-        let listener = listen(None, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = listen(Some("127.0.0.1:0".parse().unwrap()), 0)
+            .await
+            .unwrap();
         let address = listener.as_ref().unwrap().local_addr().unwrap();
         let status = Arc::new(Waiting::default());
         let serving = tokio::spawn(serve(listener, Arc::clone(&status)));

@@ -26,8 +26,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// would wait 1 s or more for the second SYN.
 const BACKLOG: i32 = 4096;
 
-/// Interval in which a closed listener checks whether requests are still queued. The interval does not have to be
-/// short: requests are queued for a minute at most, and no code waits for the end of the listener.
+/// Interval at which the task of a listener that accepts no more connections checks whether its requests are still
+/// queued. The interval does not have to be short: requests are queued for a minute at most, and no code waits for the
+/// end of the task.
 const EMPTY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Reasons why [`serve`] ended before it was stopped.

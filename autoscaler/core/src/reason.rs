@@ -29,7 +29,7 @@ pub enum Basis {
     Stale {
         /// Number of pods that the known load needs, i.e. the load of the sources with current metrics.
         needs: u32,
-        /// Number of pods that the workload keeps.
+        /// Number of pods that the workload has and does not lose, although its load needs fewer.
         held: u32,
     },
     /// No panic: the average over the stable window decides.

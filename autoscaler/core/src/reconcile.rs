@@ -72,7 +72,7 @@ impl fmt::Display for ToZero {
                 f.write_str("scaled to zero, because too few pods became ready in time")
             }
             Self::Idle(more) => left(f, "one pod kept during the stable window", more),
-            Self::Deactivated => f.write_str("idle, the activator enters the request path"),
+            Self::Deactivated => f.write_str("no load: the activator enters the request path"),
             Self::AwaitingActivator => f.write_str("last pod kept until the activator answers"),
             Self::Retained(more) => left(f, "last pod retained", more),
             Self::Grace(more) => left(f, "last pod kept in the grace period", more),

@@ -634,7 +634,7 @@ impl Engine {
         }
     }
 
-    /// Returns the counts for proxied Services, recorded activator ports and EndpointSlices.
+    /// Returns the numbers of proxied Services, of recorded activator ports, and of EndpointSlices, for the metrics.
     #[must_use]
     pub fn routing_figures(&self) -> RoutingFigures {
         self.routing.figures()

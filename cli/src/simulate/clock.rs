@@ -1,4 +1,4 @@
-//! Converts the time of a recording to a timestamp for the decision code.
+//! Converts the time of a row in the recorded traffic to a timestamp for the decision code.
 
 use std::time::Duration;
 

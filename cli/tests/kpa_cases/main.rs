@@ -31,7 +31,10 @@ const INSIDE: [(&str, &str); 10] = [
         "windows of 5 s; the settings allow only 6 s or longer",
     ),
     ("sampling", "a trace has no data of individual pods"),
-    ("M05", "the output has no notifications of watchers"),
+    (
+        "M05",
+        "the case is about notified watchers; the output of ebb simulate has none",
+    ),
     ("M07", "the output has no notifications of watchers"),
     ("M09", "the output has no notifications of watchers"),
     ("M11", "the output has no notifications of watchers"),

@@ -1,6 +1,6 @@
-//! Installs packages of Debian and its derivatives.
+//! Installs packages of Debian and of the distributions based on it.
 //!
-//! Bias: nothing on the machine changes except for new files. No service of these packages is started or enabled, and
+//! Bias towards a machine that stays as it is: only new files are added. No service of these packages is started or enabled, and
 //! no installed package is removed to resolve a conflict.
 
 use std::{process::Command, time::Duration};

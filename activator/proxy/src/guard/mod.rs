@@ -170,8 +170,8 @@ impl<S> Guarded<S> {
         self.passed.extend_from_slice(own);
     }
 
-    /// Applies the parser's verdict on `len` bytes. Returns how many of these bytes are passed on to hyper, and the
-    /// bytes that replace the bytes after them if a request or a body is refused.
+    /// Applies the parser's verdict on `len` bytes. Returns how many of these bytes hyper gets. If a request or a body is
+    /// refused, also returns the bytes that hyper gets instead of the rest.
     fn settle(&mut self, verdict: Verdict, len: usize) -> (usize, &'static [u8]) {
         match verdict {
             Verdict::Keep(count) => (len - count, b""),

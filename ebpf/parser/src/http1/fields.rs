@@ -26,7 +26,8 @@ pub(super) fn is_empty(window: &Window, line: Line) -> bool {
 
 /// Line filter: every line.
 pub(super) const EVERY: u32 = u32::MAX;
-/// Line filter: the fields that the parser knows, and the empty line.
+/// Line filter for a header section: it passes the lines with fields that the parser knows, and the empty line that
+/// ends the section.
 pub(super) const KNOWN: u32 = letters(b"ctuk\r\n");
 /// Line filter: the empty line.
 pub(super) const EMPTY: u32 = letters(b"\r\n");
@@ -115,7 +116,7 @@ pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t' || byte == b'\r'
 }
 
-/// Returns the number of blanks before the first other byte, in eight bytes; 7 if all eight are blanks.
+/// Returns how many of eight bytes are blanks before the first byte that is not a blank; 7 if all eight are blanks.
 ///
 /// The code has no branches: the verifier would follow two paths for each branch.
 #[inline(always)]

@@ -166,9 +166,10 @@ fn tls() {
 
     let slow = format!("https://{}/slow", nginx.address());
     let client = Client::start("curl", &["-k", "-s", "-o", "/dev/null", &slow]);
-    let line = watch.until("TLS connection in flight for an interval", |_, line| {
-        line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99
-    });
+    let line = watch.until(
+        "the TLS connection counts as one request in flight for a whole interval",
+        |_, line| line.in_flight == 1 && line.requests == 0 && line.concurrency > 0.99,
+    );
     assert_eq!(line.by_protocol(), [0, 0, 0, 1], "opaque");
     client.stop();
     let two = Ends {

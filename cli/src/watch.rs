@@ -14,10 +14,9 @@ use ebb_agent::{
     Interval, Intervals, Reading, Rules,
     counter::{Counter, PodId},
 };
+use ebb_metrics::signals::Signals;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-
-use ebb_metrics::signals::Signals;
 
 use crate::option;
 

@@ -91,7 +91,7 @@ pub async fn listen(
     default_port: u16,
 ) -> Result<Option<TcpListener>, ListenError> {
     let address = requested.unwrap_or((Ipv6Addr::UNSPECIFIED, default_port).into());
-    match ports::listen(address).await {
+    match ports::listen(address, "--probe-address").await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if requested.is_none() && error.source.kind() == io::ErrorKind::AddrInUse => {
             error!(

@@ -28,7 +28,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     // activator runs with its current limit.
     let _ = OpenFiles::raise();
     let client = Client::try_from(kube::Config::infer().await?)?;
-    let status_port = ports::listen(options.status_address).await?;
+    let status_port = ports::listen(options.status_address, "--status-address").await?;
     let probe_port = probe::listen(options.probe_address, PROBE_PORT).await?;
 
     let budget = options.budget();

@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
         .context("no usable configuration for reaching the API server")?;
-    let status_port = ports::listen(args.status_address).await?;
+    let status_port = ports::listen(args.status_address, "--status-address").await?;
     let probe_port = probe::listen(args.probe_address, PROBE_PORT).await?;
 
     let view = Arc::new(Mutex::new(View::default()));

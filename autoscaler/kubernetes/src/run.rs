@@ -236,8 +236,8 @@ struct Ports {
 impl Ports {
     async fn open(options: &Options) -> Result<Self, Failure> {
         let ports = Self {
-            reports: ports::listen(options.report_address).await?,
-            status: ports::listen(options.status_address).await?,
+            reports: ports::listen(options.report_address, "--report-address").await?,
+            status: ports::listen(options.status_address, "--status-address").await?,
             probes: probe::listen(options.probe_address, options::PROBE_PORT).await?,
         };
         info!(reports = ?ports.reports.local_addr().ok(), status = ?ports.status.local_addr().ok(), "listening");

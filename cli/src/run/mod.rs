@@ -30,6 +30,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use ebb_agent::cgroup::v2_mount;
 use ebb_autoscaler_local::{Run, SharedEngine};
+use ebb_metrics::{files::OpenFiles, signals::Signals};
 use ebb_proxy::{Budget, Limits, Pool};
 use nix::unistd;
 use tokio::net::TcpListener;
@@ -50,7 +51,6 @@ use self::{
     session::Session,
     settings::RunSettings,
 };
-use ebb_metrics::{files::OpenFiles, signals::Signals};
 
 /// Runs until Ctrl-C, SIGTERM, SIGHUP or an error, or until the reader of stdout closes the pipe.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {

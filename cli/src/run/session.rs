@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 use ebb_autoscaler_local::{Autoscaler, Clock, Run, SharedEngine};
+use ebb_metrics::signals::Signals;
 use ebb_proxy::{Pool, ServeError, serve};
 use tokio::{
     net::TcpListener,
@@ -32,7 +33,6 @@ use super::{
     scale::{Narrator, Replicas},
     supervisor::{DesiredState, Status, Supervisor},
 };
-use ebb_metrics::signals::Signals;
 
 /// Time limit for the end after a second signal. A killed replica usually ends within milliseconds.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use ebb_metrics::signals::Signals;
 use ebb_page_model::{All, Detail, Name};
 use ratatui::crossterm::event::EventStream;
 use tokio::time::{self, Instant, MissedTickBehavior};
@@ -23,8 +24,6 @@ use self::{
     app::{Action, App},
     client::Client,
 };
-use ebb_metrics::signals::Signals;
-
 use crate::screen;
 
 /// Interval between two requests: half of the two seconds between two decisions.

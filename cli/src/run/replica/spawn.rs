@@ -7,6 +7,7 @@
 
 use std::{fs::File, io, process::Stdio, sync::mpsc, thread};
 
+use ebb_metrics::files::OpenFiles;
 use nix::{
     errno::Errno,
     sys::{prctl, signal::Signal},
@@ -17,8 +18,6 @@ use tokio::{
     runtime::Handle,
     sync::oneshot,
 };
-
-use ebb_metrics::files::OpenFiles;
 
 /// The command with its arguments, before `{port}` is replaced.
 #[derive(Debug, Clone)]

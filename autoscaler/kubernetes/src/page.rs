@@ -77,7 +77,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::boot::BootClock;
+    use crate::{boot::BootClock, testing::opted_in};
 
     const MANY: u64 = 10_000;
 
@@ -91,19 +91,10 @@ mod tests {
             engine.configure(now, ebb_autoscaler_core::Config::default());
             engine.begin(now);
             for number in 0..MANY {
-                let class = ("autoscaling.knative.dev/class", "ebb.dev");
+                let key = TargetKey::new("apps", "Deployment", "many", &format!("web-{number:05}"));
                 let facts = TargetFacts {
-                    key: TargetKey::new("apps", "Deployment", "many", &format!("web-{number:05}")),
                     uid: format!("{number}").into(),
-                    resource_version: "1".into(),
-                    replicas: 1,
-                    annotations: [class]
-                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                        .into(),
-                    labels: [].into(),
-                    oversized: 0,
-                    owned: false,
-                    created: 0,
+                    ..opted_in(key, "1")
                 };
                 engine.target_seen(now, facts);
             }

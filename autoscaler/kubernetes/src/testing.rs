@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use ebb_engine::{Effect, Engine, Queueing};
+use ebb_engine::{Effect, Engine, Queueing, TargetFacts, TargetKey};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -88,4 +88,23 @@ pub(super) fn shared() -> (Arc<Shared>, mpsc::UnboundedReceiver<Effect>) {
     let (outbox, effects) = mpsc::unbounded_channel();
     let shared = Shared::new(Engine::new(Queueing::Nowhere), outbox);
     (Arc::new(shared), effects)
+}
+
+/// Returns the facts of a workload that has opted in, with one replica.
+pub(super) fn opted_in(key: TargetKey, version: &str) -> TargetFacts {
+    TargetFacts {
+        key,
+        uid: "u".into(),
+        resource_version: version.into(),
+        replicas: 1,
+        annotations: [(
+            "autoscaling.knative.dev/class".to_owned(),
+            "ebb.dev".to_owned(),
+        )]
+        .into(),
+        labels: [].into(),
+        oversized: 0,
+        owned: false,
+        created: 0,
+    }
 }

@@ -115,11 +115,10 @@ async fn pass_all(client: Client, kind: ApiResource, shared: &Shared, listed: Op
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use ebb_engine::TargetFacts;
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{Answer, client, refusal, shared};
+    use crate::testing::{Answer, client, opted_in, refusal, shared};
 
     /// Without the permission to read KEDA's API, the autoscaler must try again. The read succeeds after the permission
     /// is granted.
@@ -128,21 +127,8 @@ mod tests {
         let (shared, _effects) = shared();
         shared.with(|engine, now| {
             engine.configure(now, ebb_autoscaler_core::Config::default());
-            let facts = TargetFacts {
-                key: TargetKey::new("apps", "Deployment", "shop", "web"),
-                uid: "u".into(),
-                resource_version: "1".into(),
-                replicas: 1,
-                annotations: [(
-                    "autoscaling.knative.dev/class".to_owned(),
-                    "ebb.dev".to_owned(),
-                )]
-                .into(),
-                labels: [].into(),
-                oversized: 0,
-                owned: false,
-                created: 0,
-            };
+            let key = TargetKey::new("apps", "Deployment", "shop", "web");
+            let facts = opted_in(key, "1");
             engine.target_seen(now, facts);
         });
         let asked = AtomicUsize::new(0);

@@ -7,7 +7,7 @@ use ebb_engine::Effect;
 use serde_json::json;
 
 use super::*;
-use crate::testing::{Answer as Reply, client, refusal, shared};
+use crate::testing::{Answer as Reply, client, opted_in, refusal, shared};
 
 fn kind() -> ApiResource {
     ApiResource {
@@ -20,21 +20,10 @@ fn kind() -> ApiResource {
 }
 
 fn facts(version: &str) -> TargetFacts {
-    TargetFacts {
-        key: TargetKey::new("example.com", "Fleet", "shop", "web"),
-        uid: "u".into(),
-        resource_version: version.into(),
-        replicas: 1,
-        annotations: [(
-            "autoscaling.knative.dev/class".to_owned(),
-            "ebb.dev".to_owned(),
-        )]
-        .into(),
-        labels: [].into(),
-        oversized: 0,
-        owned: false,
-        created: 0,
-    }
+    opted_in(
+        TargetKey::new("example.com", "Fleet", "shop", "web"),
+        version,
+    )
 }
 
 fn scale(replicas: u32, version: &str) -> Reply {

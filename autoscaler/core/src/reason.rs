@@ -78,8 +78,8 @@ pub enum Basis {
     },
 }
 
-/// The limit because of which a decision differs from the number of pods that the load needs. The value of each variant
-/// is the number of pods after this limit.
+/// A limit that was applied to a decision, so the decision is not the number of pods that the load needs. The value of
+/// each variant is the number of pods after the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `max-scale-up-rate`.

@@ -7,7 +7,7 @@ use ebb_autoscaler_core::reason::Basis;
 pub struct DecisionCounts([u64; Self::WORDS.len()]);
 
 impl DecisionCounts {
-    /// Names of what can determine a decision (its [`Basis`]), in the order of the counts.
+    /// The name of each [`Basis`] of a decision, in the order of the counts.
     pub const WORDS: [&'static str; 9] = [
         "undecided",
         "ready_unknown",

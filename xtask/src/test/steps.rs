@@ -74,8 +74,9 @@ fn formatting(workspace: &Workspace) -> Result<Counts> {
     check(workspace.cargo(["fmt", "--all", "--check"]))
 }
 
-/// Builds all programs once, before any test runs: the integration tests start these programs. The tests are built with
-/// them. Cargo unifies the features of what it builds together, so separate builds would build most packages twice.
+/// Builds all programs once, before any test runs: the integration tests start these programs. The same build
+/// contains the tests: the tests enable features of some packages, and a separate build without these features would
+/// build most packages a second time.
 fn build(workspace: &Workspace) -> Result<Counts> {
     check(workspace.cargo([
         "build",

@@ -75,6 +75,15 @@ impl Workspace {
         serde_json::from_str(&text).context("the output of cargo metadata has an unexpected form")
     }
 
+    /// Returns the files in git whose path matches one of `patterns`, or all files if there is no pattern. The paths are
+    /// relative to the folder of the workspace. In a pattern, `*` matches `/` too.
+    pub(crate) fn files(&self, patterns: &[&str]) -> Result<Vec<String>> {
+        let mut git = Command::new("git");
+        git.current_dir(&self.root).arg("ls-files").args(patterns);
+        let files = exec::output(&mut git).context("git ls-files failed")?;
+        Ok(files.lines().map(str::to_owned).collect())
+    }
+
     /// Returns the folder of the programs that are built with the dev profile.
     pub(crate) fn bin_dir(&self) -> PathBuf {
         self.target.join("debug")

@@ -13,10 +13,12 @@ pub(super) struct Counts {
     pub(super) skipped: u64,
     /// The skipped tests, one line each: `name: reason`, or `name` alone if the runner gives no reason.
     pub(super) reasons: Vec<String>,
-    /// The names of the tests that failed.
+    /// The tests that failed, one line each: `name: message`, or `name` alone if the runner gives no message.
     pub(super) failures: Vec<String>,
     /// The groups of tests. Only some test runners print groups.
     pub(super) groups: Vec<Group>,
+    /// The failed test whose output follows: its index in `failures`.
+    pub(super) output_of: Option<usize>,
 }
 
 /// The tests of one runner whose names have the same first part.
@@ -66,6 +68,7 @@ impl Counts {
             self.groups.push(group);
             return false;
         }
+        self.read_output_of_failure(line);
         if let Some(result) = line.strip_prefix("test result: ") {
             for (number, what) in result
                 .split([';', '.'])
@@ -98,6 +101,26 @@ impl Counts {
             }
         }
         true
+    }
+
+    /// Adds the message of a failed test to its name. After the tests, a runner prints `---- NAME ----` (libtest:
+    /// `---- NAME stdout ----`) and then the test's output, of which the message is the first line. libtest prints the
+    /// place of the panic before the message.
+    fn read_output_of_failure(&mut self, line: &str) {
+        let name = line
+            .strip_prefix("---- ")
+            .and_then(|rest| rest.strip_suffix(" ----"));
+        if let Some(name) = name {
+            let name = name.strip_suffix(" stdout").unwrap_or(name);
+            self.output_of = self.failures.iter().rposition(|failed| failed == name);
+        } else if let Some(index) = self.output_of
+            && !line.is_empty()
+            && !line.starts_with("thread '")
+        {
+            let message = line.strip_prefix("test panicked: ").unwrap_or(line);
+            self.failures[index] = format!("{}: {message}", self.failures[index]);
+            self.output_of = None;
+        }
     }
 
     /// Returns the final counts of a run. A run without success has at least one failure, even if its output contains
@@ -168,6 +191,25 @@ mod tests {
         };
         assert_eq!((&*zero.name, zero.tests), ("zero", 14));
         assert_eq!(zero.took, Duration::from_millis(312_400));
+    }
+
+    #[test]
+    fn a_failure_has_its_message() {
+        let counts = counts(
+            "test exact::padded ... FAILED\ntest run::hop ... FAILED\ntest a::b ... FAILED\n\n\
+             failures:\n\n\
+             ---- exact::padded ----\ntest panicked: its count: not within 20s\nthe server printed: error\n\n\
+             ---- a::b stdout ----\n\nthread 'a::b' (1) panicked at src/a.rs:3:9:\nb is not 2\n\n\
+             failures:\n    exact::padded\n",
+        );
+        assert_eq!(
+            counts.failures,
+            [
+                "exact::padded: its count: not within 20s",
+                "run::hop",
+                "a::b: b is not 2"
+            ]
+        );
     }
 
     #[test]

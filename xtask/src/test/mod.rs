@@ -12,6 +12,7 @@ mod fuzz;
 mod kernels;
 mod leftovers;
 mod report;
+mod scripts;
 mod steps;
 mod words;
 

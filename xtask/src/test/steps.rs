@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{count::Counts, crates, fuzz, kernels, leftovers, words};
+use super::{count::Counts, crates, fuzz, kernels, leftovers, scripts, words};
 use crate::{
     cargo::{self, CLUSTER, INTEGRATION, KERNEL_PACKAGE, Workspace},
     exec,
@@ -36,6 +36,7 @@ pub(super) fn plan(quick: bool) -> Vec<Step> {
         step("set-up", set_up as fn(&Workspace) -> Result<Counts>),
         step("formatting", formatting),
         step("words that users read", words::check),
+        step("syntax of the tests' scripts", scripts::check),
         step("crates have only allowed dependencies", crates::check),
         step("build of all programs, with the kernel programs", build),
         step("lints", lints),

@@ -4,12 +4,12 @@
 //! metric names and help texts in the programs. Comments are for reviewers and are not checked. Failure mode: a listed
 //! word is reported even in a text where it is correct; such a text must use another correct word.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
 use super::count::Counts;
-use crate::{cargo::Workspace, exec, say};
+use crate::{cargo::Workspace, say};
 
 /// Tuples (word to avoid, word to use).
 const WORDS: &[(&str, &str)] = &[
@@ -48,11 +48,9 @@ const SHORT_TEXTS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn check(workspace: &Workspace) -> Result<Counts> {
-    let mut git = Command::new("git");
-    git.current_dir(&workspace.root).args(["ls-files"]);
-    let files = exec::output(&mut git).context("git ls-files failed")?;
+    let files = workspace.files(&[])?;
     let mut found = Vec::new();
-    for name in files.lines() {
+    for name in &files {
         let Some(read) = reader(name) else {
             continue;
         };

@@ -7,6 +7,7 @@ mod announce;
 pub(crate) mod args;
 mod burst;
 mod counting;
+mod hop;
 mod kubelet;
 mod meter;
 mod metrics;

@@ -6,16 +6,27 @@
 //! counted, and is reported as rejected.
 
 use ebb_agent::Rules;
-use ebb_autoscaler_core::{Annotations, Config, annotations::KNATIVE};
+use ebb_autoscaler_core::{
+    Annotations, Config,
+    annotations::{Hop, KNATIVE},
+};
 use ebb_contract::opt_in;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
-use super::kubelet::Qos;
+use super::{
+    hop::{self, Container},
+    kubelet::Qos,
+};
 
 /// The annotations that the agent reads. The autoscaler validates all others.
-const READ: [&str; 3] = [opt_in::CLASS_KEY, "ebb.dev/ports", "ebb.dev/exclude-paths"];
+const READ: [&str; 4] = [
+    opt_in::CLASS_KEY,
+    "ebb.dev/ports",
+    "ebb.dev/hop",
+    "ebb.dev/exclude-paths",
+];
 
 /// Knative's default target utilisation in per cent, for the annotation `target-utilization-percentage` and the
 /// ConfigMap key `container-concurrency-target-percentage`.
@@ -57,6 +68,8 @@ pub(crate) struct Pod {
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     runtime_class_name: Option<String>,
+    containers: Vec<Container>,
+    init_containers: Vec<Container>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -135,13 +148,31 @@ impl Pod {
                 // kernel.
                 exclude_paths.sort();
                 exclude_paths.dedup();
-                OptIn::Count(pod_spec(Rules {
-                    ports: annotations.ports,
-                    exclude_paths,
-                }))
+                match self.ports(annotations.ports, annotations.hop) {
+                    Ok(ports) => OptIn::Count(pod_spec(Rules {
+                        ports,
+                        exclude_paths,
+                    })),
+                    Err(why) => OptIn::Rejected(pod_spec(Rules::default()), cut(why)),
+                }
             }
             Err(problems) => OptIn::Rejected(pod_spec(Rules::default()), cut(problems.to_string())),
         }
+    }
+
+    /// Returns the ports at which the requests are counted; none: every port that listens. The annotation `ebb.dev/ports`
+    /// (`named`) takes precedence over the hop.
+    fn ports(&self, named: Vec<u16>, hop: Option<Hop>) -> Result<Vec<u16>, String> {
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        let annotations = self.metadata.annotations.as_ref();
+        let Spec {
+            containers,
+            init_containers,
+            ..
+        } = &self.spec;
+        hop::ports(hop, annotations, containers, init_containers)
     }
 
     /// Returns the runtime class if its name says that the pod has its own kernel.
@@ -330,6 +361,36 @@ mod tests {
         })));
         assert_eq!(spec.rules.ports, [80, 8080]);
         assert_eq!(spec.rules.exclude_paths, ["/healthz", "/metrics"]);
+    }
+
+    #[test]
+    fn a_mesh_sidecar_moves_counting_to_the_application() {
+        let mesh = json!([
+            {"name": "web", "ports": [{"containerPort": 8080}]},
+            {"name": "istio-proxy", "ports": [{"containerPort": 15090}]},
+        ]);
+        let with = |annotations: Value| {
+            pod(|pod| {
+                pod["spec"]["containers"] = mesh.clone();
+                pod["metadata"]["annotations"] = annotations;
+            })
+        };
+        let class = "autoscaling.knative.dev/class";
+        let ports = |annotations| counted(with(annotations)).rules.ports;
+        assert_eq!(ports(json!({class: "ebb.dev"})), [8080]);
+        assert_eq!(
+            ports(json!({class: "ebb.dev", "ebb.dev/ports": "81"})),
+            [81]
+        );
+        assert!(ports(json!({class: "ebb.dev", "ebb.dev/hop": "edge"})).is_empty());
+        let OptIn::Rejected(_, why) = with(json!({class: "ebb.dev", "ebb.dev/hop": "inner"}))
+        else {
+            panic!("`inner` is no hop");
+        };
+        assert!(
+            why.contains("ebb.dev/hop") && why.contains("edge or app"),
+            "{why}"
+        );
     }
 
     #[test]

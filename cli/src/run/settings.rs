@@ -148,6 +148,12 @@ fn not_here(annotations: &Annotations, settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if annotations.hop.is_some() {
+        wrong.push(
+            "annotation ebb.dev/hop: the replicas of ebb run have no sidecar; remove this annotation"
+                .to_owned(),
+        );
+    }
     if annotations.mode == Mode::Recommend {
         wrong.push(
             "annotation ebb.dev/mode: ebb run always scales and has no recommend mode; remove this annotation"
@@ -237,6 +243,7 @@ mod tests {
         for annotation in [
             "autoscaling.knative.dev/class=hpa.autoscaling.knative.dev",
             "ebb.dev/ports=80",
+            "ebb.dev/hop=app",
             "ebb.dev/mode=recommend",
         ] {
             assert_eq!(

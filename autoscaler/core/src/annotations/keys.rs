@@ -50,6 +50,7 @@ keys! {
     BurstWindow: EBB "burst-window",
     Ports: EBB "ports",
     ExcludePaths: EBB "exclude-paths",
+    Hop: EBB "hop",
     Mode: EBB "mode",
     HardLimit: EBB "hard-limit",
 }

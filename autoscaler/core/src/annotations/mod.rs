@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use self::keys::Key;
 pub use self::{
     keys::{EBB, KNATIVE},
-    own::Mode,
+    own::{Hop, Mode},
 };
 use crate::{
     class::{Aggregation, Class, Metric},
@@ -68,6 +68,8 @@ pub struct Annotations {
     pub ports: Vec<u16>,
     /// `ebb.dev/exclude-paths`: paths whose requests are not counted.
     pub exclude_paths: Vec<String>,
+    /// `ebb.dev/hop`: the hop at which requests are counted.
+    pub hop: Option<Hop>,
     /// `ebb.dev/mode`: whether decisions are applied.
     pub mode: Mode,
     /// `ebb.dev/hard-limit`: hard limit of concurrent requests on one pod, at most 1000; 0: no limit.
@@ -167,6 +169,7 @@ impl Annotations {
             Key::BurstWindow => self.burst_window = Some(value::burst_window(text)?),
             Key::Ports => self.ports = own::ports(text)?,
             Key::ExcludePaths => self.exclude_paths = own::exclude_paths(text)?,
+            Key::Hop => self.hop = Some(Hop::parse(text)?),
             Key::Mode => self.mode = Mode::parse(text)?,
             Key::HardLimit => self.hard_limit = Some(own::hard_limit(text)?),
         }

@@ -25,6 +25,28 @@ impl Mode {
     }
 }
 
+/// The hop at which the requests of a pod with a sidecar are counted: `ebb.dev/hop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// Connections from outside the pod: usually those to the sidecar.
+    Edge,
+    /// Connections to the application: the last hop. The default for pods with a mesh sidecar.
+    App,
+}
+
+impl Hop {
+    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "edge" => Ok(Self::Edge),
+            "app" => Ok(Self::App),
+            _ => Err(Fault::Invalid {
+                value: text.to_owned(),
+                allowed: "edge or app",
+            }),
+        }
+    }
+}
+
 /// Largest hard limit, the same as for Knative's `containerConcurrency` (`container-concurrency-max-limit`).
 const MOST_HARD_LIMIT: u32 = 1000;
 

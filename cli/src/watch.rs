@@ -4,6 +4,7 @@
 //! intervals are printed.
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     path::PathBuf,
     time::{Duration, SystemTime},
@@ -12,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use ebb_agent::{
     Interval, Intervals, Reading, Rules,
-    counter::{Counter, PodId},
+    counter::{Counter, Events, PodId},
 };
 use ebb_metrics::signals::Signals;
 use serde::Serialize;
@@ -86,6 +87,7 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
     // After a stall, one line covers the whole time of the stall; the missed lines are not printed later.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut intervals = Intervals::after(counter.read(pod)?);
+    let mut events = counter.events()?;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -95,7 +97,8 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
         counter.flush_log();
         let interval = intervals.next(later.clone());
         let line = if args.json {
-            json(&interval, &later)?
+            let earlier = std::mem::replace(&mut events, counter.events()?);
+            json(&interval, &later, since(&earlier, &events))?
         } else {
             text(&interval, &later)
         };
@@ -130,6 +133,16 @@ struct Line {
     in_flight_by_protocol: ByProtocol,
     status: ByStatus,
     latency_ms: Latency,
+    /// Rare events in the interval, by kind.
+    events: BTreeMap<&'static str, u64>,
+}
+
+/// Returns the events that happened between two readings, by kind.
+fn since(earlier: &Events, later: &Events) -> BTreeMap<&'static str, u64> {
+    let pairs = earlier.by_kind().into_iter().zip(later.by_kind());
+    pairs
+        .map(|((kind, before), (_, now))| (kind, now.saturating_sub(before)))
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -177,7 +190,11 @@ impl Latency {
     }
 }
 
-fn json(interval: &Interval, later: &Reading) -> anyhow::Result<String> {
+fn json(
+    interval: &Interval,
+    later: &Reading,
+    events: BTreeMap<&'static str, u64>,
+) -> anyhow::Result<String> {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -211,6 +228,7 @@ fn json(interval: &Interval, later: &Reading) -> anyhow::Result<String> {
             server_error,
         },
         latency_ms: Latency::of(interval),
+        events,
     };
     serde_json::to_string(&line).context("cannot write a line as JSON")
 }

@@ -31,6 +31,25 @@ pub struct Events {
     pub bytes_missed: u64,
     /// Connections that are not counted because the kernel had no memory for them.
     pub no_memory: u64,
+    /// Opaque connections that are counted by requests again, because a request was recognised.
+    pub resumed: u64,
+}
+
+impl Events {
+    /// Returns the numbers with the names of their kinds. The names are values of the label `event` and keys of the
+    /// JSON of `ebb watch`.
+    #[must_use]
+    pub fn by_kind(&self) -> [(&'static str, u64); 7] {
+        [
+            ("unreadable", self.unreadable),
+            ("attach_failed", self.attach_failed),
+            ("out_of_order_full", self.out_of_order_full),
+            ("out_of_order_share_full", self.out_of_order_share_full),
+            ("bytes_missed", self.bytes_missed),
+            ("no_memory", self.no_memory),
+            ("resumed", self.resumed),
+        ]
+    }
 }
 
 /// A queue of wake-ups, one for each pod that has reached the number of requests set by [`Counter::wake_at`]. The file
@@ -128,6 +147,7 @@ impl Counter {
             out_of_order_share_full: count(event::OUT_OF_ORDER_SHARE_FULL)?,
             bytes_missed: count(event::BYTES_MISSED)?,
             no_memory: count(event::NO_MEMORY)?,
+            resumed: count(event::RESUMED)?,
         })
     }
 

@@ -62,7 +62,7 @@ pub(super) const CALLS: [Call; 15] = [
         "INGRESS",
         ingress::HTTP1_INGRESS_LOOP,
         "http1_ingress_loop",
-        Some("http1_ingress"),
+        Some("http1_ingress_rest"),
     ),
     Call::new(
         "INGRESS",
@@ -90,7 +90,7 @@ pub(super) const CALLS: [Call; 15] = [
         "EGRESS",
         egress::HTTP1_EGRESS_LOOP,
         "http1_egress_loop",
-        Some("http1_egress"),
+        Some("http1_egress_rest"),
     ),
     Call::new(
         "EGRESS",

@@ -1,9 +1,9 @@
 //! The hop at which the requests of a pod with a sidecar are counted.
 //!
-//! A mesh puts a sidecar into the pod, and redirects the pod's connections to it. From outside, TLS arrives at the sidecar;
-//! the application gets plain HTTP from the sidecar. So the requests of such a pod are counted at the ports of the
-//! application. Bias: a pod without a known sidecar is counted at the edge. Failure mode: if the application declares no
-//! port, its pod is counted at the edge, where TLS is opaque.
+//! A mesh puts a sidecar into the pod, and redirects the pod's connections to it. From outside, TLS arrives at the
+//! sidecar; the application gets plain HTTP from the sidecar. So the requests of such a pod are counted at the ports of
+//! the application. Bias: a pod without a known sidecar is counted at the edge. Failure mode: if the application
+//! declares no port, its pod is counted at the edge, where TLS is opaque.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,8 @@ struct Port {
     protocol: Option<String>,
 }
 
-/// Returns the ports at which the requests of a pod are counted; none if they are counted at the edge. `given` is the value
-/// of `ebb.dev/hop`.
+/// Returns the ports at which the requests of a pod are counted; none if they are counted at the edge. `given` is the
+/// value of `ebb.dev/hop`.
 ///
 /// # Errors
 /// The annotation asks for the application's hop, but no container declares a port. The string says what to do.

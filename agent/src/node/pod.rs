@@ -160,8 +160,8 @@ impl Pod {
         }
     }
 
-    /// Returns the ports at which the requests are counted; none: every port that listens. The annotation `ebb.dev/ports`
-    /// (`named`) takes precedence over the hop.
+    /// Returns the ports at which the requests are counted; none: every port that listens. The annotation
+    /// `ebb.dev/ports` (`named`) takes precedence over the hop.
     fn ports(&self, named: Vec<u16>, hop: Option<Hop>) -> Result<Vec<u16>, String> {
         if !named.is_empty() {
             return Ok(named);

@@ -12,7 +12,7 @@ pub mod latency;
 use crate::latency::BUCKETS;
 
 /// Version of the layouts of all maps.
-pub const LAYOUT: u32 = 9;
+pub const LAYOUT: u32 = 10;
 
 /// Maximum number of pods that one loaded set of programs can count. Kubelet's default limit is 110 pods per node; some
 /// clusters allow 500.
@@ -66,6 +66,8 @@ pub mod event {
     /// A segment arrived out of order, and its pod has used up its share of the out-of-order buffer: the connection is
     /// opaque.
     pub const OUT_OF_ORDER_SHARE_FULL: usize = 5;
+    /// A request was recognised on an opaque connection: the connection is counted by requests again.
+    pub const RESUMED: usize = 6;
     /// Number of entries of the map `EVENTS`: a power of two, at least the number of kinds of events.
     pub const KINDS: usize = 8;
 }
@@ -238,8 +240,8 @@ pub struct Exclusion {
 
 /// Slots of the program array `INGRESS`, which ingress programs call. Each slot has the name of its program.
 pub mod ingress {
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
-    /// `bpf_loop`, this slot holds the program `http1_ingress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes, or code for unusual
+    /// messages. On a kernel without `bpf_loop`, this slot holds the program `http1_ingress_rest`.
     pub const HTTP1_INGRESS_LOOP: u32 = 0;
     /// Stores data that arrives before the connection is established.
     pub const HANDSHAKE_STORE: u32 = 1;
@@ -277,8 +279,8 @@ pub mod sockets {
 
 /// Slots of the program array `EGRESS`, which egress programs call.
 pub mod egress {
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
-    /// `bpf_loop`, this slot holds the program `http1_egress`.
+    /// Reads the rest of a packet that needs more parser steps than one run of a program takes, or code for unusual
+    /// messages. On a kernel without `bpf_loop`, this slot holds the program `http1_egress_rest`.
     pub const HTTP1_EGRESS_LOOP: u32 = 0;
     /// Reads the rest of a packet in which the connection changes to HTTP/2.
     pub const HTTP2_EGRESS: u32 = 1;

@@ -10,7 +10,7 @@
 
 use core::mem::offset_of;
 
-use ebb_abi::{Exclusion, MAX_EXCLUDED_PATH, NO_SLOT, ended, latency};
+use ebb_abi::{Exclusion, MAX_EXCLUDED_PATH, NO_SLOT, ended, event, latency};
 
 use crate::{
     direction::{Direction, flag},
@@ -37,7 +37,8 @@ pub mod state {
     pub const CLOSED: u32 = 1;
     /// A tunnel after a 101 response or a granted CONNECT: counts as one request in flight until the connection closes.
     pub const TUNNEL: u32 = 1 << 1;
-    /// Opaque (cannot be read): counts as one request in flight until the connection closes.
+    /// Opaque (cannot be read): counts as one request in flight, until a request can be recognised or the connection
+    /// closes.
     pub const OPAQUE: u32 = 1 << 2;
     /// A tunnel or an opaque connection whose request is excluded: the connection does not count as in flight, and is
     /// in no gauge.
@@ -50,6 +51,8 @@ pub mod state {
     pub const ATTACHING: u32 = 1 << 6;
     /// Attached mid-stream: the kernel does not report the close of the connection to the program `connections`.
     pub const ATTACHED_MID_STREAM: u32 = 1 << 7;
+    /// The connection is no longer counted as open: its close or the release of its socket has been seen.
+    pub const COUNTED_OUT: u32 = 1 << 8;
 }
 
 /// A connection that was attached mid-stream becomes opaque after this number of exchanges, if the parsers have not
@@ -85,7 +88,10 @@ pub struct Conn {
     /// Number of starts that were counted for the connection as a whole, because it became opaque or a tunnel while no
     /// request was in flight.
     connection_starts: u32,
-    reserved: [u32; 8],
+    /// If the end of the current response cannot be found: the way in which its request ends if another request arrives
+    /// (one of [`ended`]), plus 1. Otherwise 0. Written by egress only.
+    lost_response: u32,
+    reserved: [u32; 7],
 
     /// Number of requests started. Written by ingress only.
     pub started: u32,
@@ -106,11 +112,14 @@ pub struct Conn {
     pub requests: Direction,
     /// Key for the lookup of an excluded path. The path of the request is copied to this key.
     pub exclusion: Exclusion,
-    reserved_in: [u64; 2],
+    /// Number of requests that arrived while the end of the response before them could not be found.
+    pub resumed: u32,
+    reserved_in: [u32; 3],
 
     /// Number of ended requests. Requests end in the order in which they began.
     pub ended: u32,
-    reserved_out: u32,
+    /// The value of `resumed` when the parser found a response again.
+    answered: u32,
     /// The parser's state for the data to the client.
     pub responses: Direction,
 }
@@ -136,7 +145,8 @@ impl Conn {
         event: 0,
         server_speaks_http2: 0,
         connection_starts: 0,
-        reserved: [0; 8],
+        lost_response: 0,
+        reserved: [0; 7],
         started: 0,
         heads_read: 0,
         heads: 0,
@@ -149,9 +159,10 @@ impl Conn {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
-        reserved_in: [0; 2],
+        resumed: 0,
+        reserved_in: [0; 3],
         ended: 0,
-        reserved_out: 0,
+        answered: 0,
         responses: Direction::ZERO,
     };
 
@@ -238,16 +249,129 @@ impl Conn {
         widen(&self.state) & state::CLOSED != 0
     }
 
-    /// Starts a request. Called by ingress.
+    /// Starts a request. Called by ingress. If the end of the response before could not be found, it must be called
+    /// with `UNUSUAL`.
     #[inline(always)]
-    pub fn start<M: Meter>(&mut self, meter: &mut M) {
+    pub fn start<const UNUSUAL: bool, M: Meter>(&mut self, meter: &mut M) {
         if self.is_closed_now() {
             return;
+        }
+        if UNUSUAL && self.is_response_lost() {
+            let way = (widen(&self.lost_response) as usize).saturating_sub(1);
+            self.resumed = self.resumed.wrapping_add(1);
+            if self.open() != 0 {
+                return self.replace_newest(meter, way);
+            }
         }
         let now = self.make_place(meter);
         let started = self.started.wrapping_add(1);
         set(&mut self.started, started);
         self.begin(meter, now);
+    }
+
+    /// Starts a request at a time when the newest request in flight must have ended, because the end of its response
+    /// cannot be found. `way` says how the newest request ends, one of [`ended`]. Called by ingress.
+    ///
+    /// Only egress may change `ended`. So the new request takes the place of the newest one, and only the pod's
+    /// counters see an end and a start.
+    #[inline(always)]
+    fn replace_newest<M: Meter>(&mut self, meter: &mut M, way: usize) {
+        let bit = self.take_newest_place(meter);
+        let lock = &raw mut self.lock;
+        let (closed, excluded) = meter.locked(lock, || {
+            let closed = self.state & state::CLOSED != 0;
+            let excluded = self.excluded & bit != 0;
+            if !closed {
+                self.excluded &= !bit;
+            }
+            (closed, excluded)
+        });
+        if closed {
+            return;
+        }
+        let now = meter.now();
+        if !excluded {
+            meter.end(way, 1, now);
+        }
+        meter.start(1, now);
+    }
+
+    /// Ends the time in which the connection is opaque: from now on, its newest request in flight is the request that
+    /// is being read. Returns `false` if the connection stays opaque. Called by ingress.
+    #[inline(always)]
+    pub fn resume<M: Meter>(&mut self, meter: &mut M) -> bool {
+        if self.open() != 1 || self.server_speaks_http2() {
+            // Egress has not aborted the earlier requests yet, or the connection is HTTP/2.
+            return false;
+        }
+        let bit = self.newest_bit();
+        let lock = &raw mut self.lock;
+        let (resumes, excluded) = meter.locked(lock, || {
+            const STATES: u32 = state::CLOSED | state::TUNNEL | state::OPAQUE | state::HTTP2;
+            let resumes = self.state & STATES == state::OPAQUE;
+            let excluded = self.state & state::EXCLUDED != 0;
+            if resumes {
+                self.state &= !(state::OPAQUE | state::EXCLUDED);
+                self.excluded &= !bit;
+            }
+            (resumes, excluded)
+        });
+        if !resumes {
+            return false;
+        }
+        self.take_newest_place(meter);
+        self.resumed = self.resumed.wrapping_add(1);
+        self.serialisation.regain();
+        let now = meter.now();
+        if !excluded {
+            meter.gauge(Gauge::Opaque, u64::MAX);
+            meter.end(ended::OPAQUE, 1, now);
+        }
+        meter.start(1, now);
+        meter.note(event::RESUMED);
+        self.happened(event::RESUMED);
+        true
+    }
+
+    /// Prepares the fields of the newest request in flight for a request that takes its place. Returns the request's
+    /// bit.
+    #[inline(always)]
+    fn take_newest_place<M: Meter>(&mut self, meter: &M) -> u64 {
+        let index = self.begun().wrapping_sub(1);
+        let bit = 1u64 << (index % MARK_BITS);
+        self.heads &= !bit;
+        self.connects &= !bit;
+        self.heads_read = index;
+        if let Some(since) = self.since.get_mut((index % REMEMBERED) as usize) {
+            *since = meter.now();
+        }
+        bit
+    }
+
+    /// Records that the end of the current response cannot be found. `way` says how its request ends if another request
+    /// arrives, one of [`ended`]. Called by egress.
+    #[inline(always)]
+    pub fn lose_response(&mut self, way: usize) {
+        set(&mut self.lost_response, way as u32 + 1);
+        self.answered = widen(&self.resumed);
+    }
+
+    /// Returns whether the end of the current response cannot be found.
+    #[inline(always)]
+    pub fn is_response_lost(&self) -> bool {
+        widen(&self.lost_response) != 0
+    }
+
+    /// Returns whether a request has arrived since [`Self::lose_response`], so that its response may begin.
+    #[inline(always)]
+    pub fn is_response_awaited(&self) -> bool {
+        widen(&self.resumed) != self.answered
+    }
+
+    /// Records that a response has been recognised after [`Self::lose_response`]. Called by egress.
+    #[inline(always)]
+    pub fn find_response(&mut self) {
+        set(&mut self.lost_response, 0);
     }
 
     /// Counts the start of one request that stands for the whole connection, because no request is in flight on it.
@@ -543,11 +667,24 @@ impl Conn {
         counted
     }
 
-    /// If the connection is a tunnel or opaque, aborts all requests in flight except the newest one, which from then on
-    /// stands for the whole connection. Called by egress, because only egress ends requests.
+    /// Records that the connection no longer counts as open. Returns `true` at the first call.
     #[inline(always)]
-    pub fn abort_all_but_newest<M: Meter>(&mut self, meter: &mut M) {
-        if self.is(state::TUNNEL | state::OPAQUE) && self.open() > 1 {
+    pub fn count_out<M: Meter>(&mut self, meter: &M) -> bool {
+        let lock = &raw mut self.lock;
+        meter.locked(lock, || {
+            let first = self.state & state::COUNTED_OUT == 0;
+            self.state |= state::COUNTED_OUT;
+            first
+        })
+    }
+
+    /// Aborts all requests in flight except the newest one, if the responses cannot be told apart: the newest request
+    /// stands for the whole connection, or it arrived while the end of the response before it could not be found.
+    /// Called by egress, because only egress ends requests.
+    #[inline(always)]
+    pub fn abort_older<M: Meter>(&mut self, meter: &mut M) {
+        let is_lost = self.is_response_lost() && self.is_response_awaited();
+        if (self.is(state::TUNNEL | state::OPAQUE) || is_lost) && self.open() > 1 {
             let now = meter.now();
             let (index, count) = (self.ended, self.open() - 1);
             self.ended = index.wrapping_add(count);

@@ -19,10 +19,12 @@ pub mod phase {
     pub const CHUNK_DATA: u8 = 3;
     /// Lines after the last chunk, up to an empty one.
     pub const TRAILER: u8 = 4;
-    /// A body that ends with the connection.
-    pub const UNTIL_CLOSE: u8 = 5;
-    /// Bytes that are not parsed, because the connection is a tunnel or opaque.
-    pub const IGNORE: u8 = 6;
+    /// The value of a field, or the size of a chunk, that is read byte by byte (see `http1::value`).
+    pub const VALUE: u8 = 5;
+    /// A body that ends with the connection, or when another message is recognised (see `http1::resume`).
+    pub const UNTIL_CLOSE: u8 = 6;
+    /// Bytes that are not parsed: the connection is a tunnel or opaque, or the server sends bytes of no response.
+    pub const IGNORE: u8 = 7;
 }
 
 /// Properties of the current message: the bits of `Direction::flags`.
@@ -57,6 +59,8 @@ pub mod flag {
     pub const MIDWAY: u16 = 1 << 15;
     /// The response names h2c as the protocol to switch to.
     pub const H2C: u16 = 1 << 13;
+    /// The client announces the body of its request (`Expect`), and no byte of the body has arrived yet.
+    pub const EXPECT: u16 = 1 << 14;
 }
 
 /// A TCP segment that has arrived.
@@ -83,6 +87,9 @@ impl Segment {
 
     /// The TCP flag SYN.
     pub const SYN: u32 = 1 << 1;
+
+    /// The TCP flag RST.
+    pub const RST: u32 = 1 << 2;
 
     /// Returns the sequence number of the first byte of payload. A SYN takes the sequence number before this byte.
     #[inline(always)]
@@ -136,8 +143,9 @@ pub struct Direction {
     pub next: u32,
     /// One of [`phase`].
     pub phase: u8,
-    /// Explicit padding, so that the layout has no implicit padding.
-    reserved: u8,
+    /// A detail of the phase. In [`phase::VALUE`]: see `http1::value`. In [`phase::IGNORE`]: [`Self::NEVER_HTTP1`] or
+    /// 0. In all other phases: 0.
+    pub detail: u8,
     /// Bits of [`flag`].
     pub flags: u16,
     /// Remaining bytes of the body or chunk.
@@ -157,7 +165,7 @@ impl Direction {
     pub const ZERO: Self = Self {
         next: 0,
         phase: 0,
-        reserved: 0,
+        detail: 0,
         flags: 0,
         remaining: 0,
         status: 0,
@@ -279,12 +287,13 @@ impl Direction {
     #[inline(always)]
     pub(crate) fn is_inside_head(&self) -> bool {
         /// The flags that do not change how the lines are read, shifted to their positions in the word that is
-        /// compared. The field `reserved`, which is also in this word, is 0.
+        /// compared. The field `detail`, which is also in this word, is 0.
         const PLAIN: u32 = ((flag::BEGUN
             | flag::LENGTH
             | flag::CHUNKED
             | flag::CODED
             | flag::EXCLUDED
+            | flag::EXPECT
             | flag::H2C) as u32)
             << 16;
         const _: () = assert!(
@@ -310,18 +319,30 @@ impl Direction {
         unsafe { (&raw const self.phase).read_volatile() }
     }
 
+    /// Returns the detail of the phase, read from memory each time (see [`Self::phase_now`]).
+    #[inline(always)]
+    pub fn detail_now(&self) -> u8 {
+        // SAFETY: a reference is valid for reads.
+        unsafe { (&raw const self.detail).read_volatile() }
+    }
+
     /// Prepares for the head of the next message.
     #[inline(always)]
     pub fn next_message(&mut self) {
         self.phase = phase::HEAD;
+        self.detail = 0;
         self.flags = flag::START_LINE;
         self.status = 0;
     }
+
+    /// The bytes of this direction will never be HTTP/1: no message is searched for. A bit of `detail`.
+    pub const NEVER_HTTP1: u8 = 1 << 7;
 
     /// From now on, skips all data of this direction.
     #[inline(always)]
     pub fn ignore(&mut self) {
         self.phase = phase::IGNORE;
+        self.detail &= Self::NEVER_HTTP1;
         self.window.clear();
     }
 }

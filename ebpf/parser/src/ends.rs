@@ -14,5 +14,18 @@ pub struct Ends {
     pub remote_port: u32,
 }
 
+/// The client's end of a connection that was opened from inside a pod. NAT may change the destination of a connection
+/// on its way to the server, but never its source: so the server's end sees the same address and port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientEnd {
+    /// The client's address, network byte order. IPv4 addresses are IPv4-mapped.
+    pub address: [u32; 4],
+    /// The client's port, host byte order.
+    pub port: u32,
+    /// The slot of the pod. Addresses such as 127.0.0.1 are not unique on a node.
+    pub slot: u32,
+}
+
 // A map key must not have padding, because the kernel compares all its bytes.
-const _: () = assert!(size_of::<Ends>() == 40);
+const _: () = assert!(size_of::<Ends>() == 40 && size_of::<ClientEnd>() == 24);

@@ -94,6 +94,12 @@ impl IngressSerialisation {
         set(&mut self.new_segments, 1);
     }
 
+    /// Records that reading has resumed after a lost segment.
+    #[inline(always)]
+    pub fn regain(&mut self) {
+        set(&mut self.lost, 0);
+    }
+
     /// Returns whether the out-of-order buffer holds segments.
     #[inline(always)]
     pub fn has_buffered(&self) -> bool {

@@ -2,8 +2,8 @@
 //! each step.
 
 /// Maximum number of steps through an HTTP/1 packet. One step reads a line, or skips a part of a body. Few packets need
-/// ten steps.
-pub const HTTP1: usize = 8;
+/// more.
+pub const HTTP1: usize = 6;
 
 /// Maximum number of steps through an HTTP/2 packet. One step reads the head of a frame or a field, or skips a part of
 /// a payload.

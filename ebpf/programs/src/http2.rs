@@ -86,7 +86,7 @@ pub fn packet(
             go_on_in(context, side, ingress::HTTP2_DRAIN_LOOP);
         }
     }
-    if side == Side::Responses && segment.flags & Segment::FIN != 0 {
+    if side == Side::Responses && segment.flags & (Segment::FIN | Segment::RST) != 0 {
         http2.finish(pod);
     }
     if http2.has_become_opaque() {

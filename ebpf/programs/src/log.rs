@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns,
     programs::{SkBuffContext, SockOpsContext},
 };
-use aya_log_ebpf::warn;
+use aya_log_ebpf::{info, warn};
 use ebb_abi::event;
 
 use crate::{
@@ -37,6 +37,10 @@ pub fn packet(context: &SkBuffContext) {
         event::UNREADABLE => warn!(
             context,
             "slot {}: a connection is opaque: its data cannot be parsed ({} so far)", slot, count
+        ),
+        event::RESUMED => info!(
+            context,
+            "slot {}: an opaque connection is counted by requests again ({} so far)", slot, count
         ),
         event::ATTACH_FAILED => warn!(
             context,

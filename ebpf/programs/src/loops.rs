@@ -10,7 +10,8 @@ use aya_ebpf::{helpers::generated::bpf_loop, programs::SkBuffContext};
 use ebb_parser::{
     conn::Conn,
     direction::{Segment, Side},
-    http1, http2,
+    http1::{self, Step},
+    http2,
     http2::Http2,
     steps,
 };
@@ -92,7 +93,7 @@ fn all<T>(
 const ENOUGH: i64 = 1;
 
 macro_rules! callback {
-    ($name:ident, $connection:ty, $protocol:ident, $side:expr) => {
+    ($name:ident, $connection:ty, $step:path, $side:expr) => {
         #[inline(never)]
         extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
             // SAFETY: the function `all` has passed this pointer to a value on its stack, which outlives the loop.
@@ -103,13 +104,25 @@ macro_rules! callback {
                 context: work.context,
                 slot: work.slot,
             };
-            let more = $protocol::step($side, connection, &packet, &mut work.pod, work.segment);
+            let more = $step($side, connection, &packet, &mut work.pod, work.segment);
             if more { 0 } else { ENOUGH }
         }
     };
 }
 
-callback!(http1_request, Conn, http1, Side::Requests);
-callback!(http1_response, Conn, http1, Side::Responses);
-callback!(http2_request, Http2, http2, Side::Requests);
-callback!(http2_response, Http2, http2, Side::Responses);
+callback!(http1_request, Conn, http1_step, Side::Requests);
+callback!(http1_response, Conn, http1_step, Side::Responses);
+callback!(http2_request, Http2, http2::step, Side::Requests);
+callback!(http2_response, Http2, http2::step, Side::Responses);
+
+/// Takes one step on HTTP/1. Returns whether there may be more to read.
+#[inline(always)]
+fn http1_step(
+    side: Side,
+    connection: &mut Conn,
+    packet: &SkbPacket<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    http1::step::<true, _, _>(side, connection, packet, pod, segment) == Step::More
+}

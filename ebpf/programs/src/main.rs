@@ -3,7 +3,7 @@
 //! Four programs are attached to the cgroup of a pod: `connections` (connections that open and close), `http1_ingress`
 //! and `http1_egress` (packets to and from the pod's sockets), and `socket_release`. The other programs are reached by
 //! tail calls, and handle rare cases. A program whose name ends in `_loop` uses `bpf_loop` (Linux 5.17). On older
-//! kernels, its slot holds the program of the same name without `_loop`. Oldest kernel: 5.10.
+//! kernels, its slot holds another program (`agent/src/kernel/object.rs`, `CALLS`). Oldest kernel: 5.10.
 //!
 //! Bias: no program ever changes, delays or drops a packet: every path returns 1, "let it pass".
 
@@ -50,23 +50,35 @@ use ebb_parser::direction::Side;
 // program.
 #[inline(always)]
 pub fn http1_ingress(context: SkBuffContext) -> i32 {
-    traffic::run(
+    traffic::run::<false>(
         &context,
         Side::Requests,
-        |a, b, c, d, e| traffic::steps(a, b, c, d, e),
+        |a, b, c, d, e| traffic::steps::<false, _>(a, b, c, d, e),
         |a, b, c, d, e| http2::packet(a, b, c, d, e, |a, b, c, d, e| http2::steps(a, b, c, d, e)),
     );
     1
 }
 
-/// Reads the rest of an ingress packet that needs more parser steps than one run of a program takes. Called by
-/// `http1_ingress`.
+/// Reads the rest of an ingress packet that needs more parser steps than one run of a program takes, or code for
+/// unusual messages. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http1_ingress_loop(context: SkBuffContext) -> i32 {
-    traffic::run(
+    traffic::run::<true>(
         &context,
         Side::Requests,
         |a, b, c, d, e| loops::http1(a, b, c, d, e),
+        |a, b, c, d, _| http2::go_on(a, b, c, d),
+    );
+    1
+}
+
+/// Does the work of `http1_ingress_loop` without `bpf_loop`: calls itself.
+#[cgroup_skb(ingress)]
+pub fn http1_ingress_rest(context: SkBuffContext) -> i32 {
+    traffic::run::<true>(
+        &context,
+        Side::Requests,
+        |a, b, c, d, e| traffic::steps::<true, _>(a, b, c, d, e),
         |a, b, c, d, _| http2::go_on(a, b, c, d),
     );
     1
@@ -193,23 +205,35 @@ pub fn log_sock_ops(context: SockOpsContext) -> u32 {
 // program.
 #[inline(always)]
 pub fn http1_egress(context: SkBuffContext) -> i32 {
-    traffic::run(
+    traffic::run::<false>(
         &context,
         Side::Responses,
-        |a, b, c, d, e| traffic::steps(a, b, c, d, e),
+        |a, b, c, d, e| traffic::steps::<false, _>(a, b, c, d, e),
         |a, b, c, d, e| http2::packet(a, b, c, d, e, |a, b, c, d, e| http2::steps(a, b, c, d, e)),
     );
     1
 }
 
-/// Reads the rest of an egress packet that needs more parser steps than one run of a program takes. Called by
-/// `http1_egress`.
+/// Reads the rest of an egress packet that needs more parser steps than one run of a program takes, or code for unusual
+/// messages. Called by `http1_egress`.
 #[cgroup_skb(egress)]
 pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
-    traffic::run(
+    traffic::run::<true>(
         &context,
         Side::Responses,
         |a, b, c, d, e| loops::http1(a, b, c, d, e),
+        |a, b, c, d, _| http2::go_on(a, b, c, d),
+    );
+    1
+}
+
+/// Does the work of `http1_egress_loop` without `bpf_loop`: calls itself.
+#[cgroup_skb(egress)]
+pub fn http1_egress_rest(context: SkBuffContext) -> i32 {
+    traffic::run::<true>(
+        &context,
+        Side::Responses,
+        |a, b, c, d, e| traffic::steps::<true, _>(a, b, c, d, e),
         |a, b, c, d, _| http2::go_on(a, b, c, d),
     );
     1

@@ -14,7 +14,7 @@ use ebb_abi::{
 use ebb_parser::{
     conn::{Conn, state},
     direction::flag,
-    ends::Ends,
+    ends::{ClientEnd, Ends},
     http1::last_byte,
     http2::Http2,
     out_of_order::OutOfOrderBuffer,
@@ -24,7 +24,8 @@ use ebb_parser::{
 use crate::{
     handshake,
     maps::{
-        EARLY, INNER, RULES, SLOT, SOCKETS, connection, http2, make_connection, out_of_order_buffer,
+        EARLY, INNER, RULES, SLOT, SOCKETS, connection, do_not_count, http2, make_connection,
+        out_of_order_buffer,
     },
     meter::Pod,
     out_of_order,
@@ -102,8 +103,26 @@ pub fn ends(context: &SockOpsContext) -> Ends {
 #[inline(always)]
 fn opened_from_here(context: &SockOpsContext) {
     let slot = slot();
-    if slot != NO_SLOT {
-        let _ = INNER.insert(ends(context), u64::from(slot), u64::from(BPF_ANY));
+    if slot == NO_SLOT || RULES.get(slot).is_none_or(|rules| rules.port_count != 0) {
+        // With ports, a connection counts whoever its client is.
+        return;
+    }
+    // The record must be removed when the connection closes, because another client may then get the port.
+    if context
+        .set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32)
+        .is_ok()
+    {
+        let _ = INNER.insert(client_end(&ends(context), slot), 0, u64::from(BPF_ANY));
+    }
+}
+
+/// Returns the local end of a connection as the end of a client in this pod.
+#[inline(always)]
+fn client_end(ends: &Ends, slot: u32) -> ClientEnd {
+    ClientEnd {
+        address: ends.local,
+        port: ends.local_port,
+        slot,
     }
 }
 
@@ -127,20 +146,18 @@ fn accepted(context: &SockOpsContext) {
     let Some(rules) = RULES.get(slot) else { return };
     let here = ends(context);
     if rules.port_count == 0 {
-        let there = Ends {
-            local: here.remote,
-            remote: here.local,
-            local_port: here.remote_port,
-            remote_port: here.local_port,
+        let client = ClientEnd {
+            address: here.remote,
+            port: here.remote_port,
+            slot,
         };
         // A proxy and its application can be in one pod. Each request would be counted twice if the connection between
-        // them were counted, too.
-        let opener = INNER.get_ptr(there).map(|slot| {
-            // SAFETY: the pointer is to a value of the map, and is read once.
-            unsafe { *slot }
-        });
-        if opener == Some(u64::from(slot)) {
-            let _ = INNER.remove(there);
+        // them were counted, too. Nor are requests counted that the application sends through a proxy in its pod.
+        if INNER.get_ptr(client).is_some() {
+            // Otherwise the first packet would attach the connection mid-stream.
+            if let Some(socket) = socket(context) {
+                do_not_count(socket);
+            }
             return;
         }
     } else if !serves(rules, here.local_port) {
@@ -178,39 +195,62 @@ fn accepted(context: &SockOpsContext) {
 
 #[inline(always)]
 fn closed(context: &SockOpsContext) {
-    if let Some(socket) = socket(context)
-        && let Some(connection) = connection(socket)
-    {
+    let Some(socket) = socket(context) else {
+        return;
+    };
+    if let Some(connection) = connection(socket) {
         close(connection, http2(socket), out_of_order_buffer(socket));
+    } else {
+        let _ = INNER.remove(client_end(&ends(context), slot()));
     }
 }
 
-/// Handles the last release of a socket. Closes a connection that was attached mid-stream, because the program
-/// `connections` does not see such a connection close.
+/// Handles the last release of a socket. The program `connections` does not see every close: not that of a connection
+/// that was attached mid-stream, and none if another program has taken its callback away
+/// (`bpf_sock_ops_cb_flags_set` of the latest program counts).
+///
+/// If the connection is still established, TCP now sends the rest of the server's data and then a FIN, or a RST: the
+/// requests in flight end with that packet.
 #[inline(always)]
 pub fn released(context: &SockContext) {
     let Some(connection) = connection(context.sock) else {
         return;
     };
+    // SAFETY: the field is part of the program's context.
+    let is_closed = unsafe { (*context.sock).state } == BPF_TCP_CLOSE;
     // SAFETY: socket storage is valid while the program runs.
-    if unsafe { (*connection).is(state::ATTACHED_MID_STREAM) } {
+    if is_closed || unsafe { (*connection).is(state::ATTACHED_MID_STREAM) } {
         close(
             connection,
             http2(context.sock),
             out_of_order_buffer(context.sock),
         );
+    } else {
+        count_out(connection);
+    }
+}
+
+/// Counts the connection as no longer open.
+#[inline(always)]
+fn count_out(connection: *mut Conn) {
+    // SAFETY: socket storage lives as long as the socket; a lock guards the field that is changed.
+    let connection = unsafe { &mut *connection };
+    if let Some(mut pod) = Pod::of(connection.slot)
+        && connection.count_out(&pod)
+    {
+        pod.closed();
     }
 }
 
 #[inline(always)]
 fn close(connection: *mut Conn, http2: Option<*mut Http2>, buffer: Option<*mut OutOfOrderBuffer>) {
+    count_out(connection);
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the same
     // time.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    pod.closed();
     last_byte(connection, &mut pod, false);
     if let Some(http2) = http2 {
         // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the

@@ -8,7 +8,7 @@ use ebb_abi::{egress, ingress};
 use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
-    http1::{arrive, is_out_of_order, last_byte, leave, step},
+    http1::{Step, arrive, is_next, is_out_of_order, last_byte, leave, must_search, step},
     packet::Meter,
     steps as budget,
 };
@@ -22,9 +22,10 @@ use crate::{
 };
 
 /// Counts the requests that begin or end in a packet. The function `steps` parses the segment, and returns whether more
-/// of the segment must be read. The function `speaks_http2` handles a packet of an HTTP/2 connection.
+/// of the segment must be read. The function `speaks_http2` handles a packet of an HTTP/2 connection. Without
+/// `UNUSUAL`, unusual messages are left to the program for the rest of a packet.
 #[inline(always)]
-pub fn run(
+pub fn run<const UNUSUAL: bool>(
     context: &SkBuffContext,
     side: Side,
     steps: impl Fn(Side, &mut Conn, &SkbPacket<'_>, &mut Pod, Segment) -> bool,
@@ -33,7 +34,7 @@ pub fn run(
     let Some(header) = Header::read(context) else {
         return;
     };
-    if header.segment.length == 0 && header.segment.flags & Segment::FIN == 0 {
+    if header.segment.length == 0 && header.segment.flags & (Segment::FIN | Segment::RST) == 0 {
         return;
     }
     let Some(connection) = connection(header.socket) else {
@@ -78,18 +79,21 @@ pub fn run(
         slot: connection.slot,
     };
     let segment = direction(connection, side).arrived(header.segment);
-    let is_next = direction(connection, side).is_next(segment);
+    let is_next = is_next(side, connection, segment);
     if side == Side::Requests && !is_next && is_out_of_order(side, connection, segment) {
         go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
     }
-    if is_next || arrive(side, connection, segment) {
+    let rest = match side {
+        Side::Requests => ingress::HTTP1_INGRESS_LOOP,
+        Side::Responses => egress::HTTP1_EGRESS_LOOP,
+    };
+    if !UNUSUAL && !is_next && must_search(side, connection) {
+        go_on_in(context, side, rest);
+    }
+    if is_next || arrive::<UNUSUAL, _, _>(side, connection, &packet, &mut pod, segment) {
         if steps(side, connection, &packet, &mut pod, segment) {
             direction(connection, side).flags |= flag::UNFINISHED;
-            let this = match side {
-                Side::Requests => ingress::HTTP1_INGRESS_LOOP,
-                Side::Responses => egress::HTTP1_EGRESS_LOOP,
-            };
-            go_on_in(context, side, this);
+            go_on_in(context, side, rest);
             // Only a kernel without `bpf_loop` reaches this line, with a packet that needs more runs than the kernel
             // allows tail calls (33).
             direction(connection, side).flags |= flag::UNREADABLE;
@@ -106,8 +110,8 @@ pub fn run(
             go_on_in(context, side, ingress::HTTP1_DRAIN_LOOP);
         }
     }
-    if side == Side::Responses && segment.flags & Segment::FIN != 0 {
-        last_byte(connection, &mut pod, true);
+    if side == Side::Responses && segment.flags & (Segment::FIN | Segment::RST) != 0 {
+        last_byte(connection, &mut pod, segment.flags & Segment::RST == 0);
     }
     stop(context, side, connection, &pod);
 }
@@ -128,7 +132,7 @@ pub fn stop(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Po
 /// Parses a segment, with as many steps as one run can take. Returns `true` if more of the segment must be read:
 /// [`crate::loops`] or another run of this program reads the rest.
 #[inline(always)]
-pub fn steps<M: Meter>(
+pub fn steps<const UNUSUAL: bool, M: Meter>(
     side: Side,
     connection: &mut Conn,
     packet: &SkbPacket<'_>,
@@ -136,8 +140,10 @@ pub fn steps<M: Meter>(
     segment: Segment,
 ) -> bool {
     for _ in 0..budget::HTTP1 {
-        if !step(side, connection, packet, meter, segment) {
-            return false;
+        match step::<UNUSUAL, _, _>(side, connection, packet, meter, segment) {
+            Step::Done => return false,
+            Step::More => {}
+            Step::Unusual => break,
         }
     }
     true

@@ -22,6 +22,8 @@ const FIRST: [u32; 2] = [u32::MAX - 30, u32::MAX - 50];
 enum Event {
     /// A message of one side arrives: the bytes in this range of the side's stream.
     Message(Side, Range<usize>),
+    /// A message of one side arrives in one segment, also if other messages are cut.
+    Segment(Side, Range<usize>),
     /// The expected number of requests in flight, and the expected values of the gauges: HTTP/2, upgraded, opaque.
     Flying(u64, [u64; 3]),
     /// The server sends a FIN.
@@ -55,10 +57,24 @@ pub type Cut<'a> = &'a mut dyn FnMut(Side, Range<usize>) -> Vec<Range<usize>>;
 impl Exchange {
     /// Adds an event: one side sends these bytes.
     pub fn message(mut self, side: Side, bytes: impl AsRef<[u8]>) -> Self {
+        let range = self.extend(side, bytes.as_ref());
+        self.events.push(Event::Message(side, range));
+        self
+    }
+
+    /// Appends bytes to the stream of one side. Returns their range.
+    fn extend(&mut self, side: Side, bytes: &[u8]) -> Range<usize> {
         let stream = &mut self.streams[side as usize];
         let start = stream.len();
-        stream.extend_from_slice(bytes.as_ref());
-        self.events.push(Event::Message(side, start..stream.len()));
+        stream.extend_from_slice(bytes);
+        start..stream.len()
+    }
+
+    /// Adds an event: one side sends these bytes in one segment. On an opaque connection, a message is recognised only
+    /// at the beginning of a segment.
+    pub fn segment(mut self, side: Side, bytes: impl AsRef<[u8]>) -> Self {
+        let range = self.extend(side, bytes.as_ref());
+        self.events.push(Event::Segment(side, range));
         self
     }
 
@@ -117,11 +133,11 @@ impl Exchange {
         self
     }
 
-    /// Returns the messages: for each one, the sender and the range in the sender's stream.
+    /// Returns the messages that can be cut: for each one, the sender and the range in the sender's stream.
     pub fn messages(&self) -> impl Iterator<Item = (Side, Range<usize>)> {
         self.events.iter().filter_map(|event| match event {
             Event::Message(side, range) => Some((*side, range.clone())),
-            Event::Flying(..) | Event::Fin => None,
+            Event::Segment(..) | Event::Flying(..) | Event::Fin => None,
         })
     }
 
@@ -162,6 +178,11 @@ impl Exchange {
                             }),
                         }
                     }
+                }
+                Event::Segment(side, range) => {
+                    wire.ledger.pass(PAUSE);
+                    let bytes = &self.streams[*side as usize][range.clone()];
+                    wire.deliver(*side, sequence(*side, range.start), bytes, 0);
                 }
                 Event::Flying(count, gauges) => {
                     let figures = wire.figures();

@@ -8,9 +8,8 @@ use httparse::{EMPTY_HEADER, Header, Request, Response, Status, parse_chunk_size
 /// Maximum number of fields of one head that are read. With more fields, the expected counts are unknown.
 const FIELDS: usize = 256;
 
-/// Maximum number of digits of a chunk size that the kernel's parser reads. With more digits, the expected counts are
-/// unknown.
-const CHUNK_DIGITS: usize = 15;
+/// Maximum number of digits of a chunk size that `httparse` reads. With more digits, the expected counts are unknown.
+const CHUNK_DIGITS: usize = 16;
 
 /// The bytes that follow a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,26 +143,16 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
         let mut request = Request::new(&mut fields);
         let length = match request.parse(stream) {
             Ok(Status::Complete(length)) => length,
-            // Every method begins with a capital letter, but these bytes do not. So the expected counts are unknown.
-            // (The same check for a complete head is below.)
-            Ok(Status::Partial) if !stream[0].is_ascii_uppercase() => {
-                return (begun, End::Unknown);
-            }
             Ok(Status::Partial) => {
-                // Bytes that may still become the HTTP/2 preface do not begin a request.
-                let preface = b"PRI * HTTP/2.0\r\n";
-                let begins = !stream
-                    .iter()
-                    .zip(preface)
-                    .all(|(byte, other)| byte == other);
-                return (begun + u64::from(begins), End::Within);
+                // Bytes that may still become the HTTP/2 preface do not begin a request. Nor do, at the beginning of
+                // the connection, bytes that may be a header of the PROXY protocol.
+                let may_be =
+                    |other: &[u8]| stream.iter().zip(other).all(|(byte, other)| byte == other);
+                let waits = may_be(b"PRI * HTTP/2.0\r\n") || (begun == 0 && may_be(b"PROXY "));
+                return (begun + u64::from(!waits), End::Within);
             }
             Err(_) => return (begun, End::Unknown),
         };
-        let usual = |method: &str| method.starts_with(|first: char| first.is_ascii_uppercase());
-        if !request.method.is_some_and(usual) {
-            return (begun, End::Unknown);
-        }
         begun += 1;
         let Some(framing) = framing(request.headers, false) else {
             return (begun, End::Unknown);
@@ -204,7 +193,7 @@ pub fn responses(asked: &[Asked], mut stream: &[u8]) -> (Vec<u16>, End) {
         let status = response.code.unwrap_or(0);
         let question = asked.get(complete.len()).copied();
         let framing = match (status, question) {
-            (..100 | 600.., _) => return (complete, End::Unknown),
+            (..100, _) => return (complete, End::Unknown),
             (101, _) | (200..300, Some(Asked::Connect)) => return (complete, End::Rest),
             (100..200 | 204 | 304, _) | (_, Some(Asked::Head)) => Some(Framing::Nothing),
             _ => framing(response.headers, true),

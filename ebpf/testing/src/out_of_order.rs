@@ -8,7 +8,7 @@ use ebb_abi::{Exclusion, event};
 use ebb_parser::{
     conn::state,
     direction::{Direction, Segment, Side, flag},
-    http1,
+    http1::{self, Step},
     http2::{self, Http2},
     out_of_order::{OutOfOrderBuffer, PIECE, PiecePlace},
     packet::Packet,
@@ -234,7 +234,8 @@ impl Wire {
         self.conn.requests.flags &= !flag::MIDWAY;
         let more = self.steps(steps::PIECE, |wire| {
             let ledger = &mut wire.ledger;
-            http1::step(Side::Requests, &mut wire.conn, &piece, ledger, segment)
+            let side = Side::Requests;
+            http1::step::<true, _, _>(side, &mut wire.conn, &piece, ledger, segment) == Step::More
         });
         if more {
             self.conn.requests.flags |= flag::MIDWAY;

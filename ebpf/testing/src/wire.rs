@@ -5,7 +5,7 @@ use ebb_abi::event;
 use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
-    http1,
+    http1::{self, Step},
     http2::{self, Http2},
     steps,
 };
@@ -53,6 +53,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) payload: &'a [u8],
     /// True if a program of `loops.rs` handles the packet.
     long: bool,
+    /// True if the program has the code for unusual messages.
+    unusual: bool,
     /// Number of tail calls that have been made for this packet.
     calls: usize,
     /// True if the packet holds the ingress serialisation (`HOLDS_SERIALISATION` in `serialisation.rs`).
@@ -66,7 +68,17 @@ impl Arrival<'_> {
         (self.calls < steps::TAIL_CALLS).then_some(Self {
             calls: self.calls + 1,
             long: false,
+            unusual: false,
             ..self
+        })
+    }
+
+    /// Returns the packet as the program for the rest of an HTTP/1 packet gets it.
+    fn go_on_unusual(self, kernel: Kernel) -> Option<Self> {
+        self.go_on().map(|next| Self {
+            long: kernel == Kernel::New,
+            unusual: true,
+            ..next
         })
     }
 
@@ -160,6 +172,7 @@ impl Wire {
             segment,
             payload,
             long: false,
+            unusual: false,
             calls: 0,
             holds_serialisation: false,
             stored_bytes: 0,
@@ -254,16 +267,40 @@ impl Wire {
         {
             return self.store_packet(arrival);
         }
-        if http1::arrive(side, &mut self.conn, segment) {
-            let packet = Slice(payload);
-            let more = (0..arrival.steps(steps::HTTP1)).all(|_| {
+        let packet = Slice(payload);
+        let is_next = http1::is_next(side, &mut self.conn, segment);
+        if !arrival.unusual
+            && !is_next
+            && http1::must_search(side, &mut self.conn)
+            && let Some(arrival) = arrival.go_on_unusual(self.kernel)
+        {
+            return self.traffic(arrival);
+        }
+        let (conn, ledger) = (&mut *self.conn, &mut self.ledger);
+        let arrived = is_next
+            || if arrival.unusual {
+                http1::arrive::<true, _, _>(side, conn, &packet, ledger, segment)
+            } else {
+                http1::arrive::<false, _, _>(side, conn, &packet, ledger, segment)
+            };
+        if arrived {
+            let mut more = true;
+            for _ in 0..arrival.steps(steps::HTTP1) {
                 Self::spend(&mut self.budget);
-                http1::step(side, &mut self.conn, &packet, &mut self.ledger, segment)
-            });
+                let (conn, ledger) = (&mut *self.conn, &mut self.ledger);
+                let taken = if arrival.unusual {
+                    http1::step::<true, _, _>(side, conn, &packet, ledger, segment)
+                } else {
+                    http1::step::<false, _, _>(side, conn, &packet, ledger, segment)
+                };
+                if taken != Step::More {
+                    more = taken == Step::Unusual;
+                    break;
+                }
+            }
             if more {
                 self.direction(side).flags |= flag::UNFINISHED;
-                if let Some(mut arrival) = arrival.go_on() {
-                    arrival.long = self.kernel == Kernel::New;
+                if let Some(arrival) = arrival.go_on_unusual(self.kernel) {
                     return self.traffic(arrival);
                 }
                 self.direction(side).flags |= flag::UNREADABLE;

@@ -107,20 +107,10 @@ impl Collector for NodeState {
                 .encode_family(&StateLabel { state })?
                 .encode_gauge(&pods)?;
         }
-        let help = "Connections that the kernel programs could not read or store, by event";
+        let help = "Connections that the kernel programs could not read or store, or could read again, by event";
         let mut metric =
             encoder.encode_descriptor("kernel_events", help, None, MetricType::Counter)?;
-        for (event, count) in [
-            ("unreadable", view.events.unreadable),
-            ("attach_failed", view.events.attach_failed),
-            ("out_of_order_full", view.events.out_of_order_full),
-            (
-                "out_of_order_share_full",
-                view.events.out_of_order_share_full,
-            ),
-            ("bytes_missed", view.events.bytes_missed),
-            ("no_memory", view.events.no_memory),
-        ] {
+        for (event, count) in view.events.by_kind() {
             metric
                 .encode_family(&EventLabel { event })?
                 .encode_counter::<NoLabelSet, _, u64>(&count, None)?;

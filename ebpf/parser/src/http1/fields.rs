@@ -1,20 +1,19 @@
 //! Reads lines of a head, and the fields that define the length of a body.
 
-use super::Line;
+use super::{
+    Line,
+    value::{self, Value},
+};
 use crate::{
     direction::{Direction, Side, flag},
-    window::{HIGH, LOW, LOWER, ONES, Window, equal_bytes, lowest_byte, text, widen},
+    window::{CARRY, HIGH, LOW, LOWER, ONES, Window, equal_bytes, lowest_byte, text, widen},
 };
 
-/// Maximum number of digits of a Content-Length that are read: 2^63 has 19 digits.
+/// Maximum number of digits of a Content-Length that are read at once: 2^63 has 19 digits.
 const LENGTH_DIGITS: u32 = 19;
 
-/// Maximum number of hexadecimal digits of a chunk size that are read. HTTP servers reject more than 16 digits, and no
-/// real chunk has 2^60 bytes.
+/// Maximum number of hexadecimal digits of a chunk size that are read at once. No real chunk has 2^60 bytes.
 const CHUNK_DIGITS: u32 = 15;
-
-/// Maximum number of blanks before or after a field's value that are skipped. One blank is typical.
-const BLANKS: u32 = 4;
 
 /// Returns whether the line is empty: an empty line ends a head.
 #[inline(always)]
@@ -26,11 +25,18 @@ pub(super) fn is_empty(window: &Window, line: Line) -> bool {
 
 /// Line filter: every line.
 pub(super) const EVERY: u32 = u32::MAX;
-/// Line filter for a header section: it passes the lines with fields that the parser knows, and the empty line that
-/// ends the section.
-pub(super) const KNOWN: u32 = letters(b"ctuk\r\n");
 /// Line filter: the empty line.
 pub(super) const EMPTY: u32 = letters(b"\r\n");
+
+/// Returns the line filter for a header section: it passes the lines with fields that the parser knows, and the empty
+/// line that ends the section.
+#[inline(always)]
+pub(super) const fn known(side: Side) -> u32 {
+    match side {
+        Side::Requests => letters(b"cteuk\r\n"),
+        Side::Responses => letters(b"ctu\r\n"),
+    }
+}
 
 /// Returns a set of first bytes. In the set, each byte is one bit, selected by the byte's lowest five bits, which are
 /// the same for capital and small letters.
@@ -68,7 +74,10 @@ pub(super) fn passes_filter(side: Side, window: &Window, at: u32) -> bool {
     name == text(b"transfer")
         || match side {
             Side::Requests => {
-                name == text(b"user-age") || name == text(b"k-kubele") || name == text(b"k-networ")
+                name == text(b"user-age")
+                    || name == text(b"k-kubele")
+                    || name == text(b"k-networ")
+                    || is_expect(name)
             }
             Side::Responses => name == text(b"upgrade:"),
         }
@@ -83,32 +92,43 @@ pub(super) fn name(window: &Window, line: Line) -> (u64, u64) {
     )
 }
 
-/// Records the length of the body, if the field defines it. Returns `false` if the field's value cannot be parsed.
+/// Returns whether the first eight bytes of a line, with letters in lower case, name the field `Expect`.
 #[inline(always)]
-pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) -> bool {
+pub(super) fn is_expect(name: u64) -> bool {
+    name & 0x00ff_ffff_ffff_ffff == text(b"expect:\0")
+}
+
+/// Number of bytes of the name `Content-Length:`.
+const LENGTH_NAME: u32 = 15;
+
+/// Number of bytes of the name `Transfer-Encoding:`.
+const CODING_NAME: u32 = 18;
+
+/// Records the length of the body, if the field defines it. A value in an unusual form is read byte by byte, by the
+/// steps that follow.
+#[inline(always)]
+pub(super) fn framing(direction: &mut Direction, line: Line, name: (u64, u64)) {
     if name.0 == text(b"content-") && name.1 & 0x00ff_ffff_ffff_ffff == text(b"length:\0") {
-        let Some(length) = content_length(&direction.window, line) else {
-            return false;
-        };
-        direction.remaining = length;
-        direction.flags |= flag::LENGTH;
+        match content_length(&direction.window, line) {
+            Some(length) => {
+                direction.remaining = length;
+                direction.flags |= flag::LENGTH;
+            }
+            None => value::begin(direction, Value::Length, line, LENGTH_NAME),
+        }
     } else if name.0 == text(b"transfer")
         && name.1 == text(b"-encodin")
         && (direction.window.eight(line.start + 16) | LOWER) & 0xffff == text(b"g:\0\0\0\0\0\0")
     {
-        if !line.whole {
-            return false;
-        }
         // The outermost coding is the last coding in the last Transfer-Encoding field, so a later field replaces an
         // earlier one.
         direction.flags &= !(flag::CHUNKED | flag::CODED);
-        direction.flags |= if ends_in_chunked(&direction.window, line) {
-            flag::CHUNKED
+        if ends_in_chunked(&direction.window, line) {
+            direction.flags |= flag::CHUNKED;
         } else {
-            flag::CODED
-        };
+            value::begin(direction, Value::Coding, line, CODING_NAME);
+        }
     }
-    true
 }
 
 #[inline(always)]
@@ -125,19 +145,41 @@ pub(super) fn leading_blanks(bytes: u64) -> u32 {
     lowest_byte(!blanks & HIGH)
 }
 
-/// Returns the value of a `Content-Length:` line, or `None` if the value is not a number.
+/// Returns the end of a line without the blanks at its end.
+#[inline(always)]
+pub(super) fn trimmed(window: &Window, line: Line) -> u32 {
+    let mut end = line.end;
+    for _ in 0..CARRY / 8 {
+        if end < line.start + 8 {
+            break;
+        }
+        let blanks = trailing_blanks(window.eight(end - 8));
+        end -= blanks;
+        if blanks < 8 {
+            break;
+        }
+    }
+    end
+}
+
+/// Returns how many of eight bytes are blanks after the last byte that is not a blank.
+#[inline(always)]
+fn trailing_blanks(bytes: u64) -> u32 {
+    let blanks = equal_bytes(bytes, b' ') | equal_bytes(bytes, b'\t') | equal_bytes(bytes, b'\r');
+    // The bytes in reverse order: the last byte of the text is in the lowest bits.
+    let others = (!blanks & HIGH).swap_bytes();
+    if others == 0 { 8 } else { lowest_byte(others) }
+}
+
+/// Returns the value of a `Content-Length:` line, or `None` if the value is not a number in the usual form: at most
+/// seven blanks and 19 digits.
 #[inline(always)]
 fn content_length(window: &Window, line: Line) -> Option<u64> {
     if !line.whole {
         return None;
     }
-    let mut at = line.start + 15;
-    for _ in 0..BLANKS {
-        if !is_blank(window.byte(at)) {
-            break;
-        }
-        at += 1;
-    }
+    let mut at = line.start + LENGTH_NAME;
+    at += leading_blanks(window.eight(at));
     // The newline at the end of the line is no digit, so the digits end within the line.
     let first = at;
     let digits = window.eight(at) ^ text(b"00000000");
@@ -177,27 +219,21 @@ fn eight_digits(digits: u64) -> u64 {
     left.wrapping_add(right) >> 32
 }
 
-/// Returns whether the last coding of a `Transfer-Encoding:` is `chunked`.
+/// Returns whether the last coding of a `Transfer-Encoding:` is `chunked`, in the usual form: no blanks follow it.
 #[inline(always)]
 fn ends_in_chunked(window: &Window, line: Line) -> bool {
-    let mut end = line.end;
-    for _ in 0..BLANKS {
-        if end <= line.start || !is_blank(window.byte(end - 1)) {
-            break;
-        }
-        end -= 1;
-    }
-    // The name `transfer-encoding:` has 18 bytes. So in a line of at least 25 bytes, the last 7 bytes are after the
-    // colon.
+    let end = line.end - u32::from(window.byte(line.end.wrapping_sub(1)) == b'\r');
+    // In a line with the name and at least seven more bytes, the last seven bytes are after the colon.
     let last = window.eight(end.wrapping_sub(8));
     let before = last as u8;
-    end >= line.start + 25
+    line.whole
+        && end >= line.start + CODING_NAME + 7
         && (last | LOWER) >> 8 == text(b"chunked\0")
         && (is_blank(before) || before == b',' || before == b':')
 }
 
 /// Returns the size in the first line of a chunk, without the chunk extensions. Returns `None` if the size is not a
-/// number.
+/// number in the usual form: no blanks before it, and at most 15 digits.
 #[inline(always)]
 pub(super) fn chunk_size(window: &Window, line: Line) -> Option<u64> {
     let mut at = line.start;
@@ -247,9 +283,14 @@ mod tests {
             for first in 0..=digits.len() - count {
                 let number = &digits[first..first + count];
                 let expected = Some(number.parse().unwrap());
-                for (before, behind) in
-                    [("", ""), (" ", ""), ("\t ", " "), (" ", ", 5"), ("", "\t")]
-                {
+                for (before, behind) in [
+                    ("", ""),
+                    (" ", ""),
+                    ("\t ", " "),
+                    (" ", ", 5"),
+                    ("", "\t"),
+                    ("       ", ""),
+                ] {
                     let value = format!("{before}{number}{behind}");
                     assert_eq!(read(&value), expected, "{value:?}");
                 }

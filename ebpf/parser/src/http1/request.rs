@@ -2,40 +2,105 @@
 
 use ebb_abi::MAX_EXCLUDED_PATH;
 
-use super::{Line, fields};
+use super::{Line, fields, proxy};
 use crate::{
+    attaching::{Beginning, LOOK, beginning},
     conn::Conn,
     direction::{Direction, flag, phase},
     packet::{Meter, Packet},
     window::{LOWER, Window, equal_bytes, lowest_byte, text},
 };
 
+/// Returns whether the next bytes may begin a request: no byte of the current message has been read.
+#[inline(always)]
+fn is_at_start(direction: &Direction) -> bool {
+    const START: u16 = flag::START_LINE | flag::BEGUN | flag::SKIP_LINE;
+    direction.phase_now() == phase::HEAD && direction.flags & START == flag::START_LINE
+}
+
+/// Returns whether the next bytes need a step with `UNUSUAL`: they follow a head with `Expect`, they may be a header of
+/// the PROXY protocol, or the end of the response before could not be found.
+#[inline(always)]
+pub(super) fn is_unusual(conn: &Conn) -> bool {
+    let direction = &conn.requests;
+    if direction.phase_now() != phase::HEAD {
+        return direction.has(flag::EXPECT);
+    }
+    let first = direction.window.byte(direction.window.start);
+    is_at_start(direction)
+        && (conn.is_response_lost() || (conn.started == 0 && (first == b'P' || first == b'\r')))
+}
+
 /// Counts a request at its first byte. An empty line before the request does not begin it (RFC 9112, 2.2).
 #[inline(always)]
-pub(super) fn begin<M: Meter>(conn: &mut Conn, meter: &mut M) {
+pub(super) fn begin<const UNUSUAL: bool, M: Meter>(conn: &mut Conn, meter: &mut M) {
     let direction = &mut conn.requests;
-    if direction.phase_now() != phase::HEAD
-        || !direction.has(flag::START_LINE)
-        || direction.has(flag::BEGUN)
-    {
+    if !is_at_start(direction) {
         return;
     }
     let first = direction.window.byte(direction.window.start);
     if first == b'\r' || first == b'\n' {
         return;
     }
-    if may_be_preface(direction) {
+    if may_be_preface(direction) || (UNUSUAL && proxy::may_be_line(conn)) {
         return;
     }
-    direction.flags |= flag::BEGUN;
-    if !first.is_ascii_uppercase() || !conn.can_mark_one_more() {
-        // The connection becomes opaque. Either the data is not HTTP/1: all methods in use begin with a capital letter,
-        // but a TLS record, for example, begins with 0x16. Or the request would share its bit with a marked request.
+    conn.requests.flags |= flag::BEGUN;
+    if !is_token(first) || !conn.can_mark_one_more() {
+        // The connection becomes opaque. Either the data is not HTTP/1, or the request would share its bit with a
+        // marked request.
         conn.requests.flags |= flag::UNREADABLE;
+        if first == TLS {
+            conn.requests.detail = Direction::NEVER_HTTP1;
+        }
         return;
     }
-    conn.start(meter);
+    conn.start::<UNUSUAL, M>(meter);
 }
+
+/// Returns whether a byte can begin a method, which is a token (RFC 9110, 5.6.2).
+#[inline(always)]
+fn is_token(byte: u8) -> bool {
+    const BELOW_64: u64 = tokens(0);
+    const FROM_64: u64 = tokens(64);
+    let set = if byte < 64 { BELOW_64 } else { FROM_64 };
+    byte < 128 && set >> (byte & 63) & 1 != 0
+}
+
+/// Returns which of the 64 bytes from `first` on may be in a token: bit n stands for byte `first + n`.
+const fn tokens(first: u8) -> u64 {
+    let mut set = 0;
+    let mut at = 0u8;
+    while at < 64 {
+        let byte = first + at;
+        let is_token = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        if is_token {
+            set |= 1u64 << at;
+        }
+        at += 1;
+    }
+    set
+}
+
+/// First byte of TLS: the type of a handshake record (RFC 8446, 5.1).
+const TLS: u8 = 0x16;
 
 /// First eight bytes of the line `PRI * HTTP/2.0`, which begins an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: u64 = text(b"PRI * HT");
@@ -55,7 +120,7 @@ fn may_be_preface(direction: &Direction) -> bool {
 
 /// Returns whether the first `there` bytes of two 8-byte words are equal.
 #[inline(always)]
-fn begins_as(word: u64, other: u64, there: u32) -> bool {
+pub(super) fn begins_as(word: u64, other: u64, there: u32) -> bool {
     let compared = if there < 8 {
         (1u64 << ((there * 8) & 63)) - 1
     } else {
@@ -73,31 +138,34 @@ fn is_preface(window: &Window, line: Line) -> bool {
         && window.eight(line.start + 7) == PREFACE_END
 }
 
+/// Handles a line of a head. Returns `true` if the line needs a step with `UNUSUAL`.
 #[inline(always)]
-pub(super) fn head_line<P: Packet, M: Meter>(
+pub(super) fn head_line<const UNUSUAL: bool, P: Packet, M: Meter>(
     conn: &mut Conn,
     packet: &P,
     meter: &mut M,
     line: Line,
-) {
+) -> bool {
     let direction = &mut conn.requests;
     if direction.phase_now() != phase::HEAD {
-        return;
+        return false;
     }
     if direction.has(flag::START_LINE) {
-        start_line(conn, packet, line);
-        return;
+        return start_line::<UNUSUAL, P>(conn, packet, line);
     }
     if fields::is_empty(&direction.window, line) {
         head_end(conn, meter);
-        return;
+        return false;
     }
     let name = fields::name(&direction.window, line);
-    if !fields::framing(direction, line, name) {
-        direction.flags |= flag::UNREADABLE;
-    } else if is_probe(&direction.window, line, name) {
+    if is_probe(&direction.window, line, name) {
         direction.flags |= flag::EXCLUDED;
+    } else if fields::is_expect(name.0) {
+        direction.flags |= flag::EXPECT;
+    } else {
+        fields::framing(direction, line, name);
     }
+    false
 }
 
 /// Returns whether a header field marks the request as a probe of kubelet or Knative: `User-Agent: kube-probe/…`,
@@ -116,29 +184,32 @@ fn is_probe(window: &Window, line: Line, name: (u64, u64)) -> bool {
     false
 }
 
+/// Handles the first line of a request. Returns `true` if the line needs a step with `UNUSUAL`.
 #[inline(always)]
-fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
+fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line: Line) -> bool {
     let direction = &mut conn.requests;
-    if fields::is_empty(&direction.window, line) {
-        return;
+    if fields::is_empty(&direction.window, line) || (UNUSUAL && proxy::is_line(direction, line)) {
+        return false;
+    }
+    if is_preface(&direction.window, line) {
+        direction.flags &= !flag::START_LINE;
+        direction.flags |= flag::HTTP2;
+        return false;
+    }
+    let is_http1 = !line.whole || names_http1::<UNUSUAL>(&direction.window, line);
+    if !UNUSUAL && !is_http1 {
+        return true;
     }
     direction.flags &= !flag::START_LINE;
-    if is_preface(&direction.window, line) {
-        direction.flags |= flag::HTTP2;
-        return;
-    }
     let method = direction.window.eight(line.start);
     let too_late = conn.server_speaks_http2();
-    let direction = &mut conn.requests;
     // The request line is not readable in three cases: it begins with a carriage return (then no request has been
     // counted); it does not name HTTP/1; or the server has begun HTTP/2 before the client sent anything.
-    if !direction.has(flag::BEGUN)
-        || (line.whole && !names_http1(&direction.window, line))
-        || too_late
-    {
-        direction.flags |= flag::UNREADABLE;
-        return;
+    if !conn.requests.has(flag::BEGUN) || !is_http1 || too_late {
+        conn.requests.flags |= flag::UNREADABLE;
+        return false;
     }
+    let direction = &mut conn.requests;
     if packet.has_exclusions()
         && cut_path(&direction.window, line, &mut conn.exclusion.path)
         && packet.excludes(&conn.exclusion)
@@ -155,17 +226,41 @@ fn start_line<P: Packet>(conn: &mut Conn, packet: &P, line: Line) {
     if !kept {
         conn.requests.flags |= flag::UNREADABLE;
     }
+    false
 }
 
-/// Returns whether the line ends in `HTTP/1.x`.
+/// Returns whether the line ends in `HTTP/1.x`. With `UNUSUAL`, blanks may follow, which common servers accept.
 #[inline(always)]
-fn names_http1(window: &Window, line: Line) -> bool {
-    let end = if window.byte(line.end.wrapping_sub(1)) == b'\r' {
-        line.end - 1
+pub(super) fn names_http1<const UNUSUAL: bool>(window: &Window, line: Line) -> bool {
+    let end = if UNUSUAL {
+        fields::trimmed(window, line)
     } else {
-        line.end
+        line.end - u32::from(window.byte(line.end.wrapping_sub(1)) == b'\r')
     };
     end >= line.start + 8 && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
+}
+
+/// Decides, at the first bytes after a head with `Expect`, whether they are the body. If the server has answered
+/// without waiting for the body, the client may leave the body out (RFC 9110, 10.1.1). Returns `false` if the bytes do
+/// not follow such a head. Sets [`flag::SHORT`] if more bytes are needed.
+#[inline(always)]
+pub(super) fn waits(conn: &mut Conn) -> bool {
+    let is_answered = conn.open() == 0;
+    let direction = &mut conn.requests;
+    if direction.phase_now() == phase::HEAD || !direction.has(flag::EXPECT) {
+        return false;
+    }
+    if is_answered && direction.window.unread() < LOOK as u32 {
+        direction.flags |= flag::SHORT;
+        return true;
+    }
+    direction.flags &= !flag::EXPECT;
+    let at = direction.window.start;
+    let words = [direction.window.eight(at), direction.window.eight(at + 8)];
+    if is_answered && beginning(words) == Beginning::Request {
+        direction.next_message();
+    }
+    true
 }
 
 /// Copies the path of a start line to `path`, zero-filled. Returns `false` if the path, or the method before it, is too
@@ -207,9 +302,8 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     if direction.has(flag::CHUNKED) {
         direction.phase = phase::CHUNK_HEAD;
     } else if direction.has(flag::CODED) {
-        // The end of the body cannot be known: the server responds with 400 and closes the connection (RFC 9112, 6.3,
-        // case 4).
-        direction.phase = phase::UNTIL_CLOSE;
+        // The end of the body cannot be known (RFC 9112, 6.3, case 4), so the body could hide a request.
+        direction.flags |= flag::UNREADABLE;
     } else if direction.has(flag::LENGTH) && direction.remaining > 0 {
         direction.phase = phase::BODY;
     } else {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Number of bytes of a status line up to the end of its status code: `HTTP/1.x code`.
-const STATUS: u32 = 12;
+pub(super) const STATUS: u32 = 12;
 
 /// Reads the status code as soon as it has arrived. The rest of the status line is skipped like an unknown field.
 /// Returns `false` if the bytes are not a status line.
@@ -22,6 +22,11 @@ pub(super) fn begin(conn: &mut Conn) -> bool {
         || !direction.has(flag::START_LINE)
         || direction.window.unread() < STATUS
     {
+        return true;
+    }
+    let first = direction.window.byte(direction.window.start);
+    if first == b'\r' || first == b'\n' {
+        // Common clients skip empty lines before a status line.
         return true;
     }
     match status(&direction.window) {
@@ -44,8 +49,10 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
         return;
     }
     if direction.has(flag::START_LINE) {
-        // The first line of the response has ended before its status code, so it is not a status line.
-        direction.flags |= flag::UNREADABLE;
+        if !fields::is_empty(&direction.window, line) {
+            // The first line of the response has ended before its status code, so it is not a status line.
+            direction.flags |= flag::UNREADABLE;
+        }
         return;
     }
     if fields::is_empty(&direction.window, line) {
@@ -56,9 +63,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
     if names_h2c(&direction.window, line, name) {
         direction.flags |= flag::H2C;
     }
-    if !fields::framing(direction, line, name) {
-        direction.flags |= flag::UNREADABLE;
-    }
+    fields::framing(direction, line, name);
 }
 
 /// Returns whether a header field names HTTP/2 (`h2c`) as the protocol to switch to (RFC 7540, 3.2).
@@ -88,8 +93,9 @@ pub(super) fn is_settings(window: &Window) -> bool {
 }
 
 /// Returns the code of the line `HTTP/1.x code …` at the start of the window. Returns `None` if there is no such line.
+/// The first digit of a code may be any digit from 1 to 9 (RFC 9110, 15).
 #[inline(always)]
-fn status(window: &Window) -> Option<u64> {
+pub(super) fn status(window: &Window) -> Option<u64> {
     let version = window.eight(window.start);
     // The byte after the dot must be a digit. It could also be a newline, which would end the line.
     if version & 0x00ff_ffff_ffff_ffff != text(b"HTTP/1.\0")
@@ -106,7 +112,7 @@ fn status(window: &Window) -> Option<u64> {
         .wrapping_mul(100)
         .wrapping_add(tens.wrapping_mul(10))
         .wrapping_add(ones);
-    (code & 0xff == u64::from(b' ') && (1..=5).contains(&hundreds) && tens <= 9 && ones <= 9)
+    (code & 0xff == u64::from(b' ') && (1..=9).contains(&hundreds) && tens <= 9 && ones <= 9)
         .then_some(status)
 }
 
@@ -143,6 +149,10 @@ fn head_end(conn: &mut Conn) {
     } else {
         phase::UNTIL_CLOSE
     };
+    if direction.phase_now() == phase::UNTIL_CLOSE {
+        // The response ends at the latest when the next request arrives.
+        conn.lose_response(way(status));
+    }
 }
 
 /// Handles the last byte of a response. An interim response (1xx) does not end the request.
@@ -156,7 +166,8 @@ pub(super) fn end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     }
 }
 
-/// Returns the way in which a request with this status code ends (see [`ebb_abi::ended`]): the class of the code.
+/// Returns the way in which a request with this status code ends (see [`ebb_abi::ended`]): the class of the code. A
+/// code above 599 counts as a server error (RFC 9110, 15).
 #[inline(always)]
 fn way(status: u64) -> usize {
     if status < 200 {
@@ -177,7 +188,8 @@ fn way(status: u64) -> usize {
 /// with the connection, and the server has sent a FIN. All other requests in flight are aborted.
 #[inline(always)]
 pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
-    let whole = conn.is(state::TUNNEL) || (complete && conn.responses.phase == phase::UNTIL_CLOSE);
+    let whole = conn.is(state::TUNNEL)
+        || (complete && conn.responses.phase == phase::UNTIL_CLOSE && !conn.is_response_awaited());
     let ended = if whole {
         way(conn.responses.status)
     } else {

@@ -78,8 +78,7 @@ proptest! {
         let mut fields = [EMPTY_HEADER; 64];
         let mut request = Request::new(&mut fields);
         let whole = request.parse(&bytes) == Ok(Status::Complete(bytes.len()));
-        let usual = request.method.is_some_and(|method| method.starts_with(|first: char| first.is_ascii_uppercase()));
-        if whole && usual && let Some(expected) = framing(request.headers, false) {
+        if whole && let Some(expected) = framing(request.headers, false) {
             let mut wire = Wire::open(0, 0);
             wire.deliver(Side::Requests, 0, &bytes, 0);
             prop_assert_eq!(wire.figures().started, 1);
@@ -95,7 +94,7 @@ proptest! {
         let mut fields = [EMPTY_HEADER; 64];
         let mut response = Response::new(&mut fields);
         let whole = response.parse(&bytes) == Ok(Status::Complete(bytes.len()));
-        let usual = response.code.is_some_and(|code| (200..600).contains(&code) && code != 204 && code != 304);
+        let usual = response.code.is_some_and(|code| (200..1000).contains(&code) && code != 204 && code != 304);
         if whole && usual && let Some(expected) = framing(response.headers, true) {
             let mut wire = Wire::open(0, 0);
             wire.deliver(Side::Requests, 0, b"GET / HTTP/1.1\r\n\r\n", 0);

@@ -11,7 +11,7 @@ use ebb_abi::{PodRules, event, ingress};
 use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
-    http1,
+    http1::{self, Step},
     http2::{self, Http2},
     out_of_order::{OutOfOrderBuffer, PIECE, PIECES, Piece},
     serialisation::IngressSerialisation,
@@ -117,7 +117,10 @@ fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
     };
     connection.requests.flags &= !flag::MIDWAY;
     for _ in 0..STEPS {
-        if !http1::step(Side::Requests, connection, &packet, &mut work.pod, segment) {
+        let pod = &mut work.pod;
+        if http1::step::<true, _, _>(Side::Requests, connection, &packet, pod, segment)
+            == Step::Done
+        {
             if connection.requests.has(flag::HTTP2) {
                 if take_over(Side::Requests, connection, &mut work.pod, work.socket) {
                     return false;

@@ -6,6 +6,7 @@
 
 mod address;
 mod fair;
+mod field;
 mod hops;
 mod http1;
 mod http2;
@@ -38,6 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
         [
             address::CASES,
             fair::CASES,
+            field::CASES,
             hops::CASES,
             mid_stream::CASES,
             loss::CASES,

@@ -7,6 +7,7 @@ mod opaque;
 mod pipelines;
 mod probes;
 mod tunnels;
+mod unusual;
 
 use ebb_parser_testing::exchange::{Exchange, exchange};
 
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Exchange> {
         pipelines::all(),
         probes::all(),
         tunnels::all(),
+        unusual::all(),
     ]
     .into_iter()
     .flatten()

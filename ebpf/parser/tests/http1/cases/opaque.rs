@@ -1,6 +1,7 @@
-//! Test cases of connections that cannot be read: each counts as one request in flight until it closes, and is reported
-//! as opaque.
+//! Test cases of connections that cannot be read: each counts as one request in flight, and is reported as opaque,
+//! until a request can be recognised or the connection closes.
 
+use ebb_parser::direction::Side;
 use ebb_parser_testing::exchange::{Exchange, exchange};
 
 use super::{GET, OK};
@@ -13,25 +14,34 @@ const OPAQUE: usize = 7;
 
 const HELLO: [u8; 12] = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, b'\n'];
 
+/// The client sends bytes that cannot be read. Later it sends a request.
 fn client(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
-    exchange(name)
-        .client(bytes)
-        .opaque()
-        .server("anything\r\n\r\n")
-        .opaque()
-        .client(GET)
-        .opaque()
-        .ended(OPAQUE, 1)
+    resumes(
+        exchange(name)
+            .client(bytes)
+            .opaque()
+            .server("anything\r\n\r\n")
+            .opaque(),
+    )
 }
 
+/// The server responds with bytes that cannot be read. Later the client sends another request.
 fn server(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
-    exchange(name)
+    resumes(exchange(name).client(GET).flying(1).server(bytes).opaque())
+}
+
+/// After bytes that cannot be read, counting resumes with the next request.
+fn resumes(exchange: Exchange) -> Exchange {
+    exchange
+        .segment(Side::Requests, GET)
+        .flying(1)
+        .segment(Side::Responses, OK)
+        .flying(0)
         .client(GET)
         .flying(1)
-        .server(bytes)
-        .opaque()
-        .client(GET)
-        .opaque()
+        .server(OK)
+        .flying(0)
+        .ended(2, 2)
         .ended(OPAQUE, 1)
 }
 
@@ -55,7 +65,14 @@ fn after_a_probe() -> Exchange {
 pub(super) fn all() -> Vec<Exchange> {
     let fields = "HTTP/1.1 200 OK\r\n";
     vec![
-        client("TLS", HELLO),
+        exchange("TLS stays opaque, also if its bytes look like a request")
+            .client(HELLO)
+            .opaque()
+            .server([0x16, 3, 3])
+            .opaque()
+            .segment(Side::Requests, GET)
+            .opaque()
+            .ended(OPAQUE, 1),
         after_a_probe(),
         client("redis", "*1\r\n$4\r\nPING\r\n"),
         client("redis, in a line", "PING\r\n"),
@@ -63,10 +80,7 @@ pub(super) fn all() -> Vec<Exchange> {
         client("almost HTTP/2", "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n"),
         client("not even HTTP/2", "PRI * HT\r\n"),
         client("zeros", [0; 100]),
-        client(
-            "a carriage return that ends no line",
-            "\rGET / HTTP/1.1\r\n\r\n",
-        ),
+        client("a carriage return that ends no line", "\rGET /\r\n\r\n"),
         client(
             "a Content-Length that is no number",
             "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
@@ -81,10 +95,6 @@ pub(super) fn all() -> Vec<Exchange> {
         ),
         client("no length", "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n"),
         client(
-            "a Content-Length of 20 digits",
-            "POST / HTTP/1.1\r\nContent-Length: 00000000000000000005\r\n\r\n",
-        ),
-        client(
             "a chunk size that is no number",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         ),
@@ -93,12 +103,11 @@ pub(super) fn all() -> Vec<Exchange> {
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
         ),
         client(
-            "a chunk size of 16 digits",
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0000000000000001\r\n",
+            "a request with another coding than chunked, whose end cannot be known (RFC 9112, 6.3)",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x08 and more",
         ),
         server("no status line", "hello\r\n"),
         server("no status", "HTTP/1.1 OK\r\n"),
-        server("status 600", "HTTP/1.1 600 What\r\n"),
         server("HTTP/2 from the server", "HTTP/2 200\r\n"),
         server(
             "a response's Content-Length that is no number",

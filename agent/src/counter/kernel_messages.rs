@@ -33,13 +33,15 @@ pub struct Events {
     pub no_memory: u64,
     /// Opaque connections that are counted by requests again, because a request was recognised.
     pub resumed: u64,
+    /// Connections that are opaque because they use MPTCP.
+    pub mptcp: u64,
 }
 
 impl Events {
     /// Returns the numbers with the names of their kinds. The names are values of the label `event` and keys of the
     /// JSON of `ebb watch`.
     #[must_use]
-    pub fn by_kind(&self) -> [(&'static str, u64); 7] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 8] {
         [
             ("unreadable", self.unreadable),
             ("attach_failed", self.attach_failed),
@@ -48,6 +50,7 @@ impl Events {
             ("bytes_missed", self.bytes_missed),
             ("no_memory", self.no_memory),
             ("resumed", self.resumed),
+            ("mptcp", self.mptcp),
         ]
     }
 }
@@ -148,6 +151,7 @@ impl Counter {
             bytes_missed: count(event::BYTES_MISSED)?,
             no_memory: count(event::NO_MEMORY)?,
             resumed: count(event::RESUMED)?,
+            mptcp: count(event::MPTCP)?,
         })
     }
 

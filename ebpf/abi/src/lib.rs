@@ -68,6 +68,9 @@ pub mod event {
     pub const OUT_OF_ORDER_SHARE_FULL: usize = 5;
     /// A request was recognised on an opaque connection: the connection is counted by requests again.
     pub const RESUMED: usize = 6;
+    /// The connection uses MPTCP: the bytes of a request can be split between several subflows, so the connection is
+    /// opaque.
+    pub const MPTCP: usize = 7;
     /// Number of entries of the map `EVENTS`: a power of two, at least the number of kinds of events.
     pub const KINDS: usize = 8;
 }

@@ -42,6 +42,10 @@ pub fn packet(context: &SkBuffContext) {
             context,
             "slot {}: an opaque connection is counted by requests again ({} so far)", slot, count
         ),
+        event::MPTCP => info!(
+            context,
+            "slot {}: a connection is opaque: it uses MPTCP ({} so far)", slot, count
+        ),
         event::ATTACH_FAILED => warn!(
             context,
             "slot {}: a connection attached mid-stream is opaque ({} so far)", slot, count

@@ -1,10 +1,13 @@
 //! Handles connections that open and close.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::{
         BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
         BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_TCP_CLOSE, bpf_sock,
     },
+    helpers::generated::bpf_load_hdr_opt,
     programs::{SockContext, SockOpsContext},
 };
 use ebb_abi::{
@@ -13,7 +16,7 @@ use ebb_abi::{
 };
 use ebb_parser::{
     conn::{Conn, state},
-    direction::flag,
+    direction::{Direction, flag},
     ends::{ClientEnd, Ends},
     http1::last_byte,
     http2::Http2,
@@ -137,6 +140,32 @@ pub fn serves(rules: &PodRules, local_port: u32) -> bool {
     false
 }
 
+/// The kind of the TCP option of MPTCP (RFC 8684, section 3).
+const MPTCP: u8 = 30;
+
+/// The subtype of the option with which a client adds a subflow to a connection.
+const MP_JOIN: u8 = 1;
+
+/// Returns the subtype of the MPTCP option in the packet that establishes the connection, or `None` if the connection
+/// does not use MPTCP.
+#[inline(always)]
+fn mptcp_subtype(context: &SockOpsContext) -> Option<u8> {
+    /// Maximum number of bytes of an option: 40 bytes of options fit into a TCP header.
+    const LONGEST: usize = 40;
+    let mut option = [0u8; LONGEST];
+    option[0] = MPTCP;
+    // SAFETY: the helper writes at most `LONGEST` bytes.
+    let length = unsafe {
+        bpf_load_hdr_opt(
+            context.ops,
+            option.as_mut_ptr().cast::<c_void>(),
+            LONGEST as u32,
+            0,
+        )
+    };
+    (length > 2).then_some(option[2] >> 4)
+}
+
 #[inline(always)]
 fn accepted(context: &SockOpsContext) {
     let slot = slot();
@@ -166,6 +195,12 @@ fn accepted(context: &SockOpsContext) {
     let Some(socket) = socket(context) else {
         return;
     };
+    let mptcp = mptcp_subtype(context);
+    if mptcp == Some(MP_JOIN) {
+        // A further subflow of a connection that counts already.
+        do_not_count(socket);
+        return;
+    }
     let Some(mut pod) = Pod::of(slot) else { return };
     // SAFETY: the fields are part of the program's context.
     let (next_in, next_out) = unsafe { ((*context.ops).rcv_nxt, (*context.ops).snd_nxt) };
@@ -183,6 +218,11 @@ fn accepted(context: &SockOpsContext) {
         .is_ok()
     {
         pod.opened();
+    }
+    if mptcp.is_some() {
+        connection.requests.detail = Direction::NEVER_HTTP1;
+        connection.become_opaque(&mut pod, event::MPTCP);
+        return;
     }
     if EARLY.get_ptr(handshake::listener_key(here)).is_some()
         || EARLY.get_ptr(handshake::new_socket_key(here)).is_some()

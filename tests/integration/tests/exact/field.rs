@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::process::Command;
 
+use ebb_fixtures::client::Client;
 use ebb_fixtures::net::NetNs;
 use ebb_fixtures::server::{HaProxy, Reply, Sample, Scripted, ServerSite};
 use ebb_fixtures::watch::{Ends, SOON, Totals, Watch};
@@ -52,6 +53,16 @@ pub(super) const CASES: &[Case] = &[
         "exact::field::k14_callbacks_taken_away",
         EBB,
         callbacks_taken_away,
+    ),
+    Case::beside(
+        "exact::field::k15_mptcp_with_three_subflows",
+        &[
+            Need::Ebb,
+            Need::Mptcp,
+            Need::Tool("ip"),
+            Need::Tool("python3"),
+        ],
+        mptcp,
     ),
     Case::beside("exact::field::k16_what_servers_accept", EBB, accepted),
     Case::beside(
@@ -290,6 +301,38 @@ fn callbacks_taken_away() {
     };
     assert_eq!(watch.settle().ends(), expected);
     drop(pod);
+}
+
+/// An MPTCP client with three subflows sends 9 requests.
+fn mptcp() {
+    let namespace = NetNs::new();
+    for address in ["10.99.0.1", "10.99.0.2", "10.99.0.3"] {
+        namespace.run("ip", &format!("address add {address}/32 dev lo"));
+    }
+    namespace.run("ip", "mptcp limits set subflow 2 add_addr_accepted 2");
+    for address in ["10.99.0.2", "10.99.0.3"] {
+        namespace.run("ip", &format!("mptcp endpoint add {address} subflow"));
+    }
+    let pod = TestCgroup::new();
+    let totals = namespace.inside(|| {
+        let mut command = Command::new("python3");
+        command.args(["-c", include_str!("mptcp.py"), "server"]);
+        let _server = Process::start(command, Some(&pod));
+        let mut watch = Watch::start(&pod, INTERVAL, &[]);
+        let mut client = Client::start("python3", &["-c", include_str!("mptcp.py"), "client"]);
+        let line = watch.until("three subflows, 9 requests", |totals, line| {
+            totals.requests > 0 && (line.requests, line.connections) == (0, 1)
+        });
+        assert_eq!((line.in_flight, line.by_protocol()), (1, [0, 0, 0, 1]));
+        assert!(client.is_running(), "the client keeps the connection open");
+        assert_eq!(client.stop().trim(), "9 answers, 3 subflows");
+        watch.settle()
+    });
+    let expected = Ends {
+        opaque: 1,
+        ..Ends::default()
+    };
+    assert_eq!(totals.ends(), expected);
 }
 
 /// The pod's network has the rule with which a mesh redirects the pod's calls to its sidecar.

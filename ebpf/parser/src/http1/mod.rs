@@ -134,8 +134,9 @@ pub fn must_search(side: Side, conn: &mut Conn) -> bool {
             conn.is(state::OPAQUE) && conn.requests.detail_now() != Direction::NEVER_HTTP1
         }
         Side::Responses => {
-            let is_lost = conn.responses.phase_now() >= phase::UNTIL_CLOSE;
-            conn.is(state::OPAQUE) || (is_lost && conn.is_response_awaited())
+            conn.responses.phase_now() >= phase::UNTIL_CLOSE
+                && !conn.is(state::TUNNEL | state::OPAQUE)
+                && conn.is_response_awaited()
         }
     }
 }
@@ -148,9 +149,6 @@ pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
     if direction.has(flag::UNREADABLE) {
         direction.flags &= !flag::UNREADABLE;
         direction.ignore();
-        if side == Side::Responses {
-            conn.lose_response(ended::OPAQUE);
-        }
         // Bytes of the server that answer no request are not counted. But if they are the first ones on the connection,
         // the protocol is one in which the server speaks first.
         if side == Side::Requests || conn.open() > 0 || conn.started == 0 {
@@ -163,6 +161,9 @@ pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
         conn.become_tunnel(meter);
     }
     if side == Side::Responses {
+        if conn.responses.phase_now() == phase::IGNORE && !conn.is_response_lost() {
+            conn.lose_response(ended::OPAQUE);
+        }
         conn.abort_older(meter);
     }
 }

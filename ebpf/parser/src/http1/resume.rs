@@ -6,8 +6,6 @@
 //! request has arrived. Failure mode: if the bytes belong to a body after all, one request too many is counted, but
 //! never more in flight.
 
-use ebb_abi::ended;
-
 use super::{
     Line,
     request::names_http1,
@@ -42,9 +40,8 @@ pub(super) fn search<P: Packet, M: Meter>(
             }
         }
         Side::Responses => {
-            if conn.is(state::TUNNEL | state::OPAQUE) {
-                conn.lose_response(ended::OPAQUE);
-            } else if conn.is_response_awaited()
+            if !conn.is(state::TUNNEL | state::OPAQUE)
+                && conn.is_response_awaited()
                 && conn.open() == 1
                 && look(&mut conn.responses, packet, segment, LOOK as u32)
                 && conn.responses.window.end >= STATUS

@@ -51,8 +51,12 @@ pub mod state {
     pub const ATTACHING: u32 = 1 << 6;
     /// Attached mid-stream: the kernel does not report the close of the connection to the program `connections`.
     pub const ATTACHED_MID_STREAM: u32 = 1 << 7;
-    /// The connection is no longer counted as open: its close or the release of its socket has been seen.
-    pub const COUNTED_OUT: u32 = 1 << 8;
+    /// The server's process has released the socket.
+    pub const RELEASED: u32 = 1 << 8;
+    /// The server's FIN or RST has been sent.
+    pub const SENT_LAST: u32 = 1 << 9;
+    /// The connection is no longer counted as open.
+    pub const COUNTED_OUT: u32 = 1 << 10;
 }
 
 /// A connection that was attached mid-stream becomes opaque after this number of exchanges, if the parsers have not
@@ -667,13 +671,18 @@ impl Conn {
         counted
     }
 
-    /// Records that the connection no longer counts as open. Returns `true` at the first call.
+    /// Records [`state::RELEASED`], [`state::SENT_LAST`] or both. Returns `true` at the first call after which both are
+    /// recorded: then the connection no longer counts as open.
     #[inline(always)]
-    pub fn count_out<M: Meter>(&mut self, meter: &M) -> bool {
+    pub fn counts_out<M: Meter>(&mut self, meter: &M, seen: u32) -> bool {
+        const BOTH: u32 = state::RELEASED | state::SENT_LAST;
         let lock = &raw mut self.lock;
         meter.locked(lock, || {
-            let first = self.state & state::COUNTED_OUT == 0;
-            self.state |= state::COUNTED_OUT;
+            self.state |= seen;
+            let first = self.state & (BOTH | state::COUNTED_OUT) == BOTH;
+            if first {
+                self.state |= state::COUNTED_OUT;
+            }
             first
         })
     }

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::bpf_sock, programs::SkBuffContext};
 use ebb_abi::{egress, event, ingress};
 use ebb_parser::{
-    conn::Conn,
+    conn::{Conn, state},
     direction::{Segment, Side, flag},
     http2::{Http2, arrive, is_out_of_order, leave, step},
     steps as budget,
@@ -13,6 +13,7 @@ use crate::{
     maps::{connection, go_on_in, http2, make_http2},
     meter::Pod,
     segment::{Header, SkbPacket},
+    sockets::count_out,
     traffic::stop,
 };
 
@@ -88,6 +89,7 @@ pub fn packet(
     }
     if side == Side::Responses && segment.flags & (Segment::FIN | Segment::RST) != 0 {
         http2.finish(pod);
+        count_out(connection, pod, state::SENT_LAST);
     }
     if http2.has_become_opaque() {
         connection.happened(event::UNREADABLE);

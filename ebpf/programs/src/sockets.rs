@@ -245,12 +245,12 @@ fn closed(context: &SockOpsContext) {
     }
 }
 
-/// Handles the last release of a socket. The program `connections` does not see every close: not that of a connection
-/// that was attached mid-stream, and none if another program has taken its callback away
-/// (`bpf_sock_ops_cb_flags_set` of the latest program counts).
+/// Handles the last release of a socket. The program `connections` does not see every close: not that of a connection that
+/// was attached mid-stream, and none if another program has taken its callback away (`bpf_sock_ops_cb_flags_set` of the
+/// latest program counts).
 ///
 /// If the connection is still established, TCP now sends the rest of the server's data and then a FIN, or a RST: the
-/// requests in flight end with that packet.
+/// requests in flight end with that packet, and so does the connection.
 #[inline(always)]
 pub fn released(context: &SockContext) {
     let Some(connection) = connection(context.sock) else {
@@ -258,33 +258,30 @@ pub fn released(context: &SockContext) {
     };
     // SAFETY: the field is part of the program's context.
     let is_closed = unsafe { (*context.sock).state } == BPF_TCP_CLOSE;
-    // SAFETY: socket storage is valid while the program runs.
-    if is_closed || unsafe { (*connection).is(state::ATTACHED_MID_STREAM) } {
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the same
+    // time.
+    let own = unsafe { &mut *connection };
+    if is_closed || own.is(state::ATTACHED_MID_STREAM) {
         close(
             connection,
             http2(context.sock),
             out_of_order_buffer(context.sock),
         );
-    } else {
-        count_out(connection);
+    } else if let Some(mut pod) = Pod::of(own.slot) {
+        count_out(own, &mut pod, state::RELEASED);
     }
 }
 
-/// Counts the connection as no longer open.
+/// Records an event in the end of a connection (see [`Conn::counts_out`]).
 #[inline(always)]
-fn count_out(connection: *mut Conn) {
-    // SAFETY: socket storage lives as long as the socket; a lock guards the field that is changed.
-    let connection = unsafe { &mut *connection };
-    if let Some(mut pod) = Pod::of(connection.slot)
-        && connection.count_out(&pod)
-    {
+pub fn count_out(connection: &mut Conn, pod: &mut Pod, seen: u32) {
+    if connection.counts_out(pod, seen) {
         pod.closed();
     }
 }
 
 #[inline(always)]
 fn close(connection: *mut Conn, http2: Option<*mut Http2>, buffer: Option<*mut OutOfOrderBuffer>) {
-    count_out(connection);
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the same
     // time.
     let connection = unsafe { &mut *connection };
@@ -297,5 +294,6 @@ fn close(connection: *mut Conn, http2: Option<*mut Http2>, buffer: Option<*mut O
         // same time.
         unsafe { &mut *http2 }.finish(&mut pod);
     }
+    count_out(connection, &mut pod, state::RELEASED | state::SENT_LAST);
     out_of_order::clear(buffer, &pod);
 }

@@ -19,6 +19,7 @@ use crate::{
     meter::Pod,
     segment::{Header, SkbPacket},
     serialisation,
+    sockets::count_out,
 };
 
 /// Counts the requests that begin or end in a packet. The function `steps` parses the segment, and returns whether more
@@ -112,6 +113,7 @@ pub fn run<const UNUSUAL: bool>(
     }
     if side == Side::Responses && segment.flags & (Segment::FIN | Segment::RST) != 0 {
         last_byte(connection, &mut pod, segment.flags & Segment::RST == 0);
+        count_out(connection, &mut pod, state::SENT_LAST);
     }
     stop(context, side, connection, &pod);
 }

@@ -122,7 +122,7 @@ pub struct Conn {
 
     /// Number of ended requests. Requests end in the order in which they began.
     pub ended: u32,
-    /// The value of `resumed` when the parser found a response again.
+    /// The value of `resumed` when the end of a response could last not be found.
     answered: u32,
     /// The parser's state for the data to the client.
     pub responses: Direction,

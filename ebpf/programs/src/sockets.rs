@@ -245,9 +245,9 @@ fn closed(context: &SockOpsContext) {
     }
 }
 
-/// Handles the last release of a socket. The program `connections` does not see every close: not that of a connection that
-/// was attached mid-stream, and none if another program has taken its callback away (`bpf_sock_ops_cb_flags_set` of the
-/// latest program counts).
+/// Handles the last release of a socket. The program `connections` does not see every close: not that of a connection
+/// that was attached mid-stream, and none if another program has taken its callback away (`bpf_sock_ops_cb_flags_set`
+/// of the latest program counts).
 ///
 /// If the connection is still established, TCP now sends the rest of the server's data and then a FIN, or a RST: the
 /// requests in flight end with that packet, and so does the connection.

@@ -229,7 +229,8 @@ fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line:
     false
 }
 
-/// Returns whether the line ends in `HTTP/1.x`. With `UNUSUAL`, blanks may follow, which common servers accept.
+/// Returns whether the line ends in `HTTP/1.` and a digit. With `UNUSUAL`, blanks may follow, which common servers
+/// accept.
 #[inline(always)]
 pub(super) fn names_http1<const UNUSUAL: bool>(window: &Window, line: Line) -> bool {
     let end = if UNUSUAL {
@@ -237,7 +238,9 @@ pub(super) fn names_http1<const UNUSUAL: bool>(window: &Window, line: Line) -> b
     } else {
         line.end - u32::from(window.byte(line.end.wrapping_sub(1)) == b'\r')
     };
-    end >= line.start + 8 && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
+    end >= line.start + 8
+        && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
+        && window.byte(end - 1).is_ascii_digit()
 }
 
 /// Decides, at the first bytes after a head with `Expect`, whether they are the body. If the server has answered

@@ -29,6 +29,8 @@ pub struct Figures {
     pub opaque: u64,
     /// The latency histogram.
     pub latency: [u64; BUCKETS],
+    /// Number of times that counting has resumed on an opaque connection. In the kernel, this is not a counter of a pod.
+    pub resumed: u64,
 }
 
 impl Figures {
@@ -41,6 +43,7 @@ impl Figures {
         upgraded: 0,
         opaque: 0,
         latency: [0; BUCKETS],
+        resumed: 0,
     };
 
     /// Returns the number of requests in flight, computed as in `ebb_agent::Reading`. There the number is unsigned, so
@@ -210,8 +213,9 @@ impl Meter for Ledger {
         self.check();
     }
 
-    fn note(&mut self, event: usize) {
-        self.events[event] += 1;
+    fn note(&mut self, kind: usize) {
+        self.events[kind] += 1;
+        self.figures.resumed = self.events[event::RESUMED];
     }
 
     #[expect(

@@ -214,9 +214,9 @@ fn by_pods(world: &World, fired: &mut Fired<'_>) {
     let unreadable: Vec<Wire> = (0..UNREADABLE)
         .map(|_| {
             let mut wire = Wire::connect(address);
-            // The method `get` is valid by its syntax, but unknown. The server keeps the connection open, and the eBPF
-            // programs stop reading the connection.
-            wire.send("get / HTTP/1.1\r\nHost: test\r\n\r\n");
+            // The length is no number, so the eBPF programs cannot read the connection. The server keeps the connection
+            // open, because the head is not complete.
+            wire.send("GET / HTTP/1.1\r\nContent-Length: x\r\n");
             wire
         })
         .collect();

@@ -9,7 +9,7 @@ use ebb_e2e::{ApiWay, Autoscaler, Cluster, Location, Mode, SOON, Scales, Simulat
 use ebb_fixtures::{Case, Signal, eventually, note};
 use serde_json::{Value, json};
 
-use crate::light::{CARRIES, Light, fast, on_simulated};
+use crate::light::{BUCKET, CARRIES, Light, WINDOW, fast, on_simulated};
 use crate::world::events;
 
 pub(crate) const CASES: &[Case] = &[
@@ -163,9 +163,10 @@ fn p5_a_server_that_never_answers() {
     );
     let age = age_of_pods(light.replica());
     assert!(age > 29.0, "{age}");
-    // The load begins again; the autoscaler can know it only from the agents' reports.
+    // The load begins again; the autoscaler can know it only from the agents' reports. After this time, the load fills
+    // the whole window, also if a report was late.
     light.nodes.load("silent", "web", for_pods(3));
-    thread::sleep(Duration::from_secs(5));
+    thread::sleep(WINDOW + 2 * BUCKET);
     way.set(Mode::Open);
     let open = Instant::now();
     let healthy = eventually("healthy again", SOON, || {

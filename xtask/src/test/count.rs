@@ -104,8 +104,8 @@ impl Counts {
     }
 
     /// Adds the message of a failed test to its name. After the tests, a runner prints `---- NAME ----` (libtest:
-    /// `---- NAME stdout ----`) and then the test's output, of which the message is the first line. libtest prints the
-    /// place of the panic before the message.
+    /// `---- NAME stdout ----`), and then the test's output. The first line of the output is the message. libtest prints
+    /// the place of the panic before the message.
     fn read_output_of_failure(&mut self, line: &str) {
         let name = line
             .strip_prefix("---- ")

@@ -101,12 +101,13 @@ impl fmt::Display for Report {
         writeln!(f, "\n{table}")?;
 
         let total = self.total();
-        list(f, "failed", &total.failures)?;
         list(f, "skipped", &total.reasons)?;
         writeln!(f, "the ten slowest groups:")?;
         for (took, what) in self.slowest() {
             writeln!(f, "{:>5.0} s  {what}", took.as_secs_f64())?;
         }
+        // The failures come last: some services keep only the end of a long output.
+        list(f, "failed", &total.failures)?;
         write!(
             f,
             "{} passed, {} failed, {} skipped",

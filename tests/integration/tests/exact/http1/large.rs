@@ -38,7 +38,7 @@ fn uploads() {
     file.as_file().set_len(LARGE).expect("100 MB of nothing");
     let path = file.path().to_str().expect("a path in UTF-8");
     let totals = watched(
-        |cgroup| Sample::start(cgroup),
+        |cgroup| Sample::start_with_small_buffer(cgroup),
         |server, _| {
             let url = format!("http://{}/", server.address());
             // curl uploads once with `Content-Length`, for which it sends `Expect: 100-continue`, and once in chunks.
@@ -49,5 +49,5 @@ fn uploads() {
             assert_eq!(server.stats().requests, 2);
         },
     );
-    assert_eq!(totals.ends(), Ends::answered(3));
+    assert_eq!(totals.ends(), Ends::answered(3), "{:?}", totals.events);
 }

@@ -201,8 +201,8 @@ impl Counter {
         self.pods.get(&pod).map(|attached| attached.since)
     }
 
-    /// Removes the assignment and the excluded paths of a slot from the kernel's maps, and unpins the links of the
-    /// slot.
+    /// Removes the assignment, the excluded paths and the overflow tables of a slot from the kernel's maps, and unpins
+    /// the links of the slot.
     fn clear(&mut self, pod: PodId, cgroup: Option<u64>, rules: &Rules) {
         // The slot assignment is removed first. Without this removal it would outlive the links, and links that are
         // attached to the same cgroup later would at first count in this slot.
@@ -213,6 +213,9 @@ impl Counter {
             tracing::warn!(slot = pod.0, %error, "cannot unpin the programs of a cgroup: it is still counted");
         }
         self.remove_exclusions(pod, rules);
+        if let Err(error) = self.free_overflow_tables(pod) {
+            tracing::warn!(slot = pod.0, %error, "cannot free the overflow tables of a cgroup's HTTP/2 connections");
+        }
     }
 }
 

@@ -7,7 +7,9 @@
 )]
 use aya::maps::CgroupStorage;
 use aya::maps::{Array, CgroupStorageKey, HashMap};
-use ebb_abi::{Exclusion, MAX_PODS, NO_SLOT, PodCounters, PodRules};
+use ebb_abi::{
+    Exclusion, MAX_PODS, NO_SLOT, OVERFLOW_TABLES, OverflowOwner, PodCounters, PodRules,
+};
 
 use super::{Counter, PodId};
 use crate::{
@@ -130,6 +132,24 @@ impl Counter {
         // `cgroup` is `None` if the cgroup is deleted. A deleted cgroup has no entry in the cgroup storage map, so
         // nothing is written.
         cgroup.map_or(Ok(()), |cgroup| self.write_slot(cgroup, NO_SLOT))
+    }
+
+    /// Frees the overflow tables of the pod's connections. The kernel frees a table when its connection closes, but not
+    /// if the pod is no longer counted by then.
+    pub(super) fn free_overflow_tables(&mut self, pod: PodId) -> Result<(), CounterError> {
+        const NAME: &str = "OVERFLOW_OWNERS";
+        let mut map: Array<_, OverflowOwner> = self.kernel.map(NAME)?;
+        for index in 0..OVERFLOW_TABLES {
+            let owner = map
+                .get(&index, 0)
+                .map_err(|source| map_error(NAME, source))?;
+            if owner.slot == pod.0 {
+                let slot = NO_SLOT;
+                map.set(index, OverflowOwner { slot, ..owner }, 0)
+                    .map_err(|source| map_error(NAME, source))?;
+            }
+        }
+        Ok(())
     }
 
     fn write_slot(&mut self, cgroup: u64, slot: u32) -> Result<(), CounterError> {

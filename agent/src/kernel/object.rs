@@ -1,7 +1,8 @@
 //! The programs of the compiled object: those attached to cgroups, and those called by other programs.
 //!
 //! This is the only list of programs in user space. The function of a program in `ebpf/programs/src/main.rs`, its slot
-//! in `ebb_abi` and its row in these lists have the same name.
+//! in `ebb_abi` and its row in these lists have the same name. Only the two slots for overflow tables hold programs of other
+//! names.
 
 use std::fmt::Write as _;
 
@@ -37,7 +38,7 @@ pub(super) struct Call {
 }
 
 /// All programs that other programs call.
-pub(super) const CALLS: [Call; 15] = [
+pub(super) const CALLS: [Call; 18] = [
     Call::new("INGRESS", ingress::HANDSHAKE_STORE, "handshake_store", None),
     Call::new("INGRESS", ingress::HTTP2_INGRESS, "http2_ingress", None),
     Call::new(
@@ -97,6 +98,24 @@ pub(super) const CALLS: [Call; 15] = [
         egress::HTTP2_EGRESS_LOOP,
         "http2_egress_loop",
         Some("http2_egress"),
+    ),
+    Call::new(
+        "EGRESS",
+        egress::HTTP2_GOAWAY_LOOP,
+        "http2_goaway_loop",
+        Some("http2_goaway"),
+    ),
+    Call::new(
+        "INGRESS",
+        ingress::HTTP2_INGRESS_OVERFLOW,
+        "http2_ingress_loop",
+        Some("http2_ingress_overflow"),
+    ),
+    Call::new(
+        "EGRESS",
+        egress::HTTP2_EGRESS_OVERFLOW,
+        "http2_egress_loop",
+        Some("http2_egress_overflow"),
     ),
 ];
 

@@ -12,7 +12,7 @@ pub mod latency;
 use crate::latency::BUCKETS;
 
 /// Version of the layouts of all maps.
-pub const LAYOUT: u32 = 10;
+pub const LAYOUT: u32 = 11;
 
 /// Maximum number of pods that one loaded set of programs can count. Kubelet's default limit is 110 pods per node; some
 /// clusters allow 500.
@@ -21,6 +21,31 @@ pub const MAX_PODS: u32 = 1024;
 /// The slot that is never assigned to a pod: the storage of a cgroup reads 0 until user space has set the cgroup's
 /// slot.
 pub const NO_SLOT: u32 = 0;
+
+/// The kernel's `struct bpf_spin_lock`, which the kernel finds by this name in the BTF.
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the name of the kernel's type")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct bpf_spin_lock {
+    /// Used by the kernel only.
+    pub val: u32,
+}
+
+/// Number of overflow tables of a node: the number of HTTP/2 connections that can have more streams in flight than fit
+/// in their own tables. Each table takes 256 KiB.
+pub const OVERFLOW_TABLES: u32 = 16;
+
+/// The owner of an overflow table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OverflowOwner {
+    /// Guards `slot` and `generation`.
+    pub lock: bpf_spin_lock,
+    /// Slot of the pod whose connection uses the table; [`NO_SLOT`]: the table is free.
+    pub slot: u32,
+    /// Number of claims so far: entries of earlier claims are not valid.
+    pub generation: u32,
+}
 
 /// Maximum number of ports that `ebb.dev/ports` can name.
 pub const MAX_PORTS: usize = 16;
@@ -265,8 +290,11 @@ pub mod ingress {
     pub const ATTACH_MID_STREAM: u32 = 7;
     /// Logs a rare event.
     pub const LOG_INGRESS: u32 = 8;
+    /// Reads a packet of a connection that has an overflow table, or needs one. This slot holds the program
+    /// `http2_ingress_loop`, and on a kernel without `bpf_loop` the program `http2_ingress_overflow`.
+    pub const HTTP2_INGRESS_OVERFLOW: u32 = 9;
     /// Number of slots.
-    pub const PROGRAMS: u32 = 9;
+    pub const PROGRAMS: u32 = 10;
 }
 
 /// Slots of the program array `SOCKETS`, which `connections` calls.
@@ -292,8 +320,14 @@ pub mod egress {
     pub const HTTP2_EGRESS_LOOP: u32 = 2;
     /// Logs a rare event.
     pub const LOG_EGRESS: u32 = 3;
+    /// Ends the streams that the server has refused with GOAWAY. On a kernel without `bpf_loop`, this slot holds the
+    /// program `http2_goaway`.
+    pub const HTTP2_GOAWAY_LOOP: u32 = 4;
+    /// Reads a packet of a connection that has an overflow table. This slot holds the program `http2_egress_loop`, and
+    /// on a kernel without `bpf_loop` the program `http2_egress_overflow`.
+    pub const HTTP2_EGRESS_OVERFLOW: u32 = 5;
     /// Number of slots.
-    pub const PROGRAMS: u32 = 4;
+    pub const PROGRAMS: u32 = 6;
 }
 
 #[cfg(feature = "user")]
@@ -306,6 +340,8 @@ mod user {
     unsafe impl aya::Pod for super::Exclusion {}
     // SAFETY: a `repr(C)` structure of integers, without padding and valid for every bit pattern.
     unsafe impl aya::Pod for super::EventCount {}
+    // SAFETY: a `repr(C)` structure of integers, without padding and valid for every bit pattern.
+    unsafe impl aya::Pod for super::OverflowOwner {}
 }
 
 #[cfg(test)]

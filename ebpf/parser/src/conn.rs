@@ -19,17 +19,8 @@ use crate::{
     window::{in_order, set, widen},
 };
 
-/// The kernel's `struct bpf_spin_lock`, which the kernel finds by this name in the BTF.
-#[repr(C)]
-#[allow(non_camel_case_types, reason = "the name of the kernel's type")]
-#[derive(Debug)]
-pub struct bpf_spin_lock {
-    /// Used by the kernel only.
-    pub val: u32,
-}
-
 /// The lock of a [`Conn`].
-pub type Lock = bpf_spin_lock;
+pub type Lock = ebb_abi::bpf_spin_lock;
 
 /// States of a connection: the bits of `Conn::state`.
 pub mod state {

@@ -8,6 +8,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod attaching;
+mod branchless;
 pub mod conn;
 pub mod direction;
 pub mod ends;

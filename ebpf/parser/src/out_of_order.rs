@@ -11,6 +11,7 @@
 //! place. Only one CPU at a time reads pieces, and frees them.
 
 use crate::{
+    branchless::{below, opaque, some},
     conn::Lock,
     ends::Ends,
     window::{LOAD, set, widen},
@@ -336,33 +337,6 @@ impl OutOfOrderBuffer {
 fn published(place: PiecePlace) -> u32 {
     let claimed = opaque(u64::from(place.length >> 31));
     place.length & claimed.wrapping_sub(1) as u32
-}
-
-/// Returns 1 if a number is not 0, else 0.
-#[inline(always)]
-fn some(number: u32) -> u64 {
-    opaque(0u64.wrapping_sub(u64::from(number))) >> 63
-}
-
-/// Returns 1 if `one` is below `other`, else 0.
-#[inline(always)]
-fn below(one: u32, other: u32) -> u64 {
-    opaque(u64::from(one).wrapping_sub(u64::from(other))) >> 63
-}
-
-/// Hides the compiler's knowledge of a number. Otherwise the compiler would understand the arithmetic with the number,
-/// and turn it into branches.
-#[inline(always)]
-fn opaque(number: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut number = number;
-        // SAFETY: the instruction copies a register to itself.
-        unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
-        number
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    number
 }
 
 #[cfg(test)]

@@ -3,9 +3,15 @@
 //! In the kernel, the source is a packet, and the counters are those of a pod. In a test, the source is a slice, and
 //! the counters are in a ledger.
 
+use core::ptr::NonNull;
+
 use ebb_abi::Exclusion;
 
-use crate::{conn::Lock, window::Window};
+use crate::{
+    conn::Lock,
+    http2::{OverflowClaim, OverflowTable},
+    window::Window,
+};
 
 /// The bytes of one packet, and the rules of its pod.
 pub trait Packet {
@@ -34,6 +40,16 @@ pub enum Gauge {
 
 /// Counts the starts and ends of requests.
 pub trait Meter {
+    /// Whether a program with this meter has the code for overflow tables. Without it, the program leaves connections
+    /// with an overflow table to other programs, and all the other methods for overflow tables find none, except
+    /// [`Self::release_overflow`].
+    const HAS_OVERFLOW: bool;
+    /// Claims a free overflow table for a connection of the pod `slot`. Returns `None` if there is none.
+    fn claim_overflow(&self, slot: u32) -> Option<OverflowClaim>;
+    /// Returns the overflow table with the number `index`.
+    fn overflow(&self, index: u32) -> Option<NonNull<OverflowTable>>;
+    /// Frees a claimed overflow table.
+    fn release_overflow(&self, index: u32);
     /// Returns the time: `CLOCK_MONOTONIC` in nanoseconds.
     fn now(&self) -> u64;
     /// Counts that `count` requests start at the time `now`, ns.
@@ -50,11 +66,20 @@ pub trait Meter {
     /// write, pass this barrier, and then read the field that the other CPU has written, at least one of them sees the
     /// other's write.
     fn add(&self, field: *mut u32, by: u32);
-    /// Runs `change` while no other CPU changes the data that `lock` guards.
-    ///
-    /// `change` must be short, and call no function: in the kernel it runs under a `bpf_spin_lock`, which forbids
-    /// helper calls.
-    fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R;
+    /// Takes a lock. What follows up to [`Self::unlock`] must be short, and call no function: the lock is a
+    /// `bpf_spin_lock` in the kernel, which forbids helper calls.
+    fn lock(&self, lock: *mut Lock);
+    /// Releases a lock.
+    fn unlock(&self, lock: *mut Lock);
+    /// Runs `change` while no other CPU changes the data that `lock` guards. Only for a small `change`: the compiler
+    /// may make a function of a closure, and a call can cost more than the closure's work.
+    #[inline(always)]
+    fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+        self.lock(lock);
+        let result = change();
+        self.unlock(lock);
+        result
+    }
 }
 
 /// Returns the time from `since` to `now`, ns, or 0 if `now` is earlier: the two times may come from different sources

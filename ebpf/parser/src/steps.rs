@@ -9,6 +9,9 @@ pub const HTTP1: usize = 6;
 /// a payload.
 pub const HTTP2: usize = 16;
 
+/// Maximum number of steps through an HTTP/2 packet in a program with the code for overflow tables, without `bpf_loop`.
+pub const HTTP2_OVERFLOW: usize = 4;
+
 /// Maximum number of steps through a packet on a kernel with `bpf_loop`: one for each byte, and some to spare.
 pub const LONG: u32 = 1 << 17;
 

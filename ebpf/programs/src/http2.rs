@@ -19,10 +19,10 @@ use crate::{
 
 /// Counts the streams that begin or end in a packet. For programs that are called by a tail call.
 #[inline(always)]
-pub fn run(
+pub fn run<const OVERFLOW: bool>(
     context: &SkBuffContext,
     side: Side,
-    steps: impl Fn(Side, &mut Http2, &SkbPacket<'_>, &mut Pod, Segment) -> bool,
+    steps: impl Fn(Side, &mut Http2, &SkbPacket<'_>, &mut Pod<OVERFLOW>, Segment) -> bool,
 ) {
     let Some(header) = Header::read(context) else {
         return;
@@ -32,28 +32,41 @@ pub fn run(
     };
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
     let connection = unsafe { &mut *connection };
-    let Some(mut pod) = Pod::of(connection.slot) else {
+    let Some(pod) = Pod::of(connection.slot) else {
         return;
     };
-    packet(context, side, connection, &mut pod, header, steps);
+    packet(context, side, connection, &mut pod.again(), header, steps);
 }
 
 /// Counts the streams that begin or end in a packet. The function `steps` parses the segment, and returns whether more
 /// of the segment must be read.
 #[inline(always)]
-pub fn packet(
+pub fn packet<const OVERFLOW: bool>(
     context: &SkBuffContext,
     side: Side,
     connection: &mut Conn,
-    pod: &mut Pod,
+    pod: &mut Pod<OVERFLOW>,
     header: Header,
-    steps: impl Fn(Side, &mut Http2, &SkbPacket<'_>, &mut Pod, Segment) -> bool,
+    steps: impl Fn(Side, &mut Http2, &SkbPacket<'_>, &mut Pod<OVERFLOW>, Segment) -> bool,
 ) {
+    let mut plain: Pod = pod.again();
     let Some(http2) = http2(header.socket) else {
-        return stop(context, side, connection, pod);
+        return stop(context, side, connection, &plain);
     };
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
     let http2 = unsafe { &mut *http2 };
+    let with_overflow = match side {
+        Side::Requests => ingress::HTTP2_INGRESS_OVERFLOW,
+        Side::Responses => egress::HTTP2_EGRESS_OVERFLOW,
+    };
+    if OVERFLOW {
+        if side == Side::Requests {
+            http2.free_empty_overflow(pod);
+        }
+    } else if http2.has_overflow() {
+        go_on_in(context, side, with_overflow);
+        http2.way(side).direction.flags |= flag::UNREADABLE;
+    }
     if side == Side::Responses {
         pod.sends(context, &mut http2.way(side).direction.stamp);
         if http2.responses.direction.flags == 0 {
@@ -75,6 +88,9 @@ pub fn packet(
     if is_next || arrive(side, http2, segment) {
         if steps(side, http2, &packet, pod, segment) {
             http2.way(side).direction.flags |= flag::UNFINISHED;
+            if OVERFLOW || http2.needs_overflow() {
+                go_on_in(context, side, with_overflow);
+            }
             let rest = match side {
                 Side::Requests => ingress::HTTP2_INGRESS_LOOP,
                 Side::Responses => egress::HTTP2_EGRESS_LOOP,
@@ -89,12 +105,15 @@ pub fn packet(
     }
     if side == Side::Responses && segment.flags & (Segment::FIN | Segment::RST) != 0 {
         http2.finish(pod);
-        count_out(connection, pod, state::SENT_LAST);
+        count_out(connection, &mut plain, state::SENT_LAST);
     }
     if http2.has_become_opaque() {
         connection.happened(event::UNREADABLE);
     }
-    stop(context, side, connection, pod);
+    if side == Side::Responses && http2.refuses(pod) {
+        go_on_in(context, side, egress::HTTP2_GOAWAY_LOOP);
+    }
+    stop(context, side, connection, &plain);
 }
 
 /// Continues, by a tail call, in the HTTP/2 program for the direction of the packet.
@@ -106,6 +125,18 @@ pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &P
     };
     go_on_in(context, side, program);
     stop(context, side, connection, pod);
+}
+
+/// Parses a segment like [`steps`], with fewer steps: the code for overflow tables makes each step longer.
+#[inline(always)]
+pub fn steps_with_overflow(
+    side: Side,
+    http2: &mut Http2,
+    packet: &SkbPacket<'_>,
+    pod: &mut Pod<true>,
+    segment: Segment,
+) -> bool {
+    (0..budget::HTTP2_OVERFLOW).all(|_| step(side, http2, packet, pod, segment))
 }
 
 /// Parses a segment, with as many steps as one run can take. Returns `true` if more of the segment must be read: a
@@ -135,4 +166,33 @@ pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut 
     };
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
     unsafe { &mut *http2 }.take_over(side, connection, pod)
+}
+
+/// Ends the streams that the server has refused with GOAWAY. The function `end_all` ends them.
+#[inline(always)]
+pub fn goaway(
+    context: &SkBuffContext,
+    end_all: impl Fn(&SkBuffContext, &mut Http2, &mut Pod<true>),
+) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
+        return;
+    };
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
+    let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
+    let Some(pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    end_all(context, http2, &mut pod.again());
+    stop(context, Side::Responses, connection, &pod);
+}
+
+/// Ends the newest stream that the server has refused, and looks for another one in another run of the program.
+#[inline(always)]
+pub fn end_one_refused(context: &SkBuffContext, http2: &mut Http2, pod: &mut Pod<true>) {
+    if http2.end_newest_refused(pod) {
+        go_on_in(context, Side::Responses, egress::HTTP2_GOAWAY_LOOP);
+    }
 }

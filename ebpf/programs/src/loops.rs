@@ -50,14 +50,14 @@ pub fn http2(
     side: Side,
     http2: &mut Http2,
     packet: &SkbPacket<'_>,
-    pod: &mut Pod,
+    pod: &mut Pod<true>,
     segment: Segment,
 ) -> bool {
     let callback = match side {
         Side::Requests => http2_request,
         Side::Responses => http2_response,
     };
-    all(callback, http2, packet, pod, segment)
+    all(callback, http2, packet, &mut pod.again(), segment)
 }
 
 type Callback<T> = extern "C" fn(u64, *mut Work<'_, T>) -> i64;
@@ -112,8 +112,8 @@ macro_rules! callback {
 
 callback!(http1_request, Conn, http1_step, Side::Requests);
 callback!(http1_response, Conn, http1_step, Side::Responses);
-callback!(http2_request, Http2, http2::step, Side::Requests);
-callback!(http2_response, Http2, http2::step, Side::Responses);
+callback!(http2_request, Http2, http2_step, Side::Requests);
+callback!(http2_response, Http2, http2_step, Side::Responses);
 
 /// Takes one step on HTTP/1. Returns whether there may be more to read.
 #[inline(always)]
@@ -125,4 +125,51 @@ fn http1_step(
     segment: Segment,
 ) -> bool {
     http1::step::<true, _, _>(side, connection, packet, pod, segment) == Step::More
+}
+
+/// Takes one step on HTTP/2, with the code for overflow tables. Returns whether there may be more to read.
+#[inline(always)]
+fn http2_step(
+    side: Side,
+    http2: &mut Http2,
+    packet: &SkbPacket<'_>,
+    pod: &mut Pod,
+    segment: Segment,
+) -> bool {
+    http2::step(side, http2, packet, &mut pod.again::<true>(), segment)
+}
+
+/// The data that the callback of `goaway` needs.
+struct Refusal {
+    http2: *mut Http2,
+    pod: Pod<true>,
+}
+
+/// Ends all streams that the server has refused with GOAWAY.
+#[inline(always)]
+pub fn goaway(_context: &SkBuffContext, http2: &mut Http2, pod: &mut Pod<true>) {
+    let places = http2.places() as u32;
+    let mut work = Refusal {
+        http2,
+        pod: pod.again(),
+    };
+    // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
+    unsafe {
+        bpf_loop(
+            places,
+            end_refused as *mut c_void,
+            (&raw mut work).cast(),
+            0,
+        )
+    };
+}
+
+#[inline(never)]
+extern "C" fn end_refused(place: u64, work: *mut Refusal) -> i64 {
+    // SAFETY: `goaway` has passed this pointer to a value on its stack, which outlives the loop.
+    let work = unsafe { &mut *work };
+    // SAFETY: the pointer is to socket storage, which is valid while the program runs.
+    let http2 = unsafe { &mut *work.http2 };
+    http2.end_refused(&mut work.pod, place as usize);
+    0
 }

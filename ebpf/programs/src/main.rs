@@ -97,7 +97,7 @@ pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
     handshake::drain(
         &context,
         |work| out_of_order::read_all_http1(work),
-        |work| out_of_order::read_all_http2(work),
+        |work| out_of_order::read_first_http2(work),
     );
     1
 }
@@ -123,12 +123,21 @@ pub fn http2_ingress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the rest of an HTTP/2 ingress packet that needs more parser steps than one run of a program takes. Called by
-/// `http2_ingress`.
+/// Reads the rest of an HTTP/2 ingress packet that needs more parser steps than one run of a program takes, and the
+/// packets of connections with an overflow table. Called by `http1_ingress` and `http2_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
         loops::http2(a, b, c, d, e)
+    });
+    1
+}
+
+/// Does the work of `http2_ingress_loop` on connections with an overflow table, without `bpf_loop`: calls itself.
+#[cgroup_skb(ingress)]
+pub fn http2_ingress_overflow(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Requests, |a, b, c, d, e| {
+        http2::steps_with_overflow(a, b, c, d, e)
     });
     1
 }
@@ -248,13 +257,37 @@ pub fn http2_egress(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the rest of an HTTP/2 egress packet that needs more parser steps than one run of a program takes. Called by
-/// `http2_egress`.
+/// Reads the rest of an HTTP/2 egress packet that needs more parser steps than one run of a program takes, and the
+/// packets of connections with an overflow table. Called by `http1_egress` and `http2_egress`.
 #[cgroup_skb(egress)]
 pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
         loops::http2(a, b, c, d, e)
     });
+    1
+}
+
+/// Does the work of `http2_egress_loop` on connections with an overflow table, without `bpf_loop`: calls itself.
+#[cgroup_skb(egress)]
+pub fn http2_egress_overflow(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Responses, |a, b, c, d, e| {
+        http2::steps_with_overflow(a, b, c, d, e)
+    });
+    1
+}
+
+/// Ends the streams that the server has refused with GOAWAY. Called by the programs that read HTTP/2 egress packets.
+#[cgroup_skb(egress)]
+pub fn http2_goaway_loop(context: SkBuffContext) -> i32 {
+    http2::goaway(&context, |a, b, c| loops::goaway(a, b, c));
+    1
+}
+
+/// Does the work of `http2_goaway_loop` without `bpf_loop`: ends one stream, and calls itself. The kernel limits the
+/// calls, so more than 30 refused streams end with the connection.
+#[cgroup_skb(egress)]
+pub fn http2_goaway(context: SkBuffContext) -> i32 {
+    http2::goaway(&context, |a, b, c| http2::end_one_refused(a, b, c));
     1
 }
 

@@ -13,14 +13,14 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ebb_abi::{
-    EventCount, Exclusion, MAX_EXCLUSIONS, MAX_PODS, PodCounters, PodRules, egress, event, ingress,
-    sockets,
+    EventCount, Exclusion, MAX_EXCLUSIONS, MAX_PODS, OVERFLOW_TABLES, OverflowOwner, PodCounters,
+    PodRules, egress, event, ingress, sockets,
 };
 use ebb_parser::{
     conn::Conn,
     direction::Side,
     ends::ClientEnd,
-    http2::Http2,
+    http2::{Http2, OverflowTable},
     out_of_order::{
         HandshakePieceKey, MAX_HANDSHAKE_PIECES, MAX_PIECES, OutOfOrderBuffer, Piece, PieceKey,
     },
@@ -85,6 +85,14 @@ pub static SOCKETS: ProgramArray<{ sockets::PROGRAMS as usize }> = ProgramArray:
 #[btf_map]
 pub static EARLY: LruHashMap<HandshakePieceKey, Piece, { MAX_HANDSHAKE_PIECES as usize }> =
     LruHashMap::new();
+
+/// The owners of the overflow tables.
+#[btf_map]
+pub static OVERFLOW_OWNERS: Array<OverflowOwner, { OVERFLOW_TABLES as usize }> = Array::new();
+
+/// The overflow tables: streams of HTTP/2 connections that have more streams in flight than fit in their own tables.
+#[btf_map]
+pub static OVERFLOW_TABLE: Array<OverflowTable, { OVERFLOW_TABLES as usize }> = Array::new();
 
 /// The counted connections.
 #[btf_map]

@@ -3,6 +3,7 @@
 use core::{
     arch::asm,
     intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr::NonNull,
 };
 
 use aya_ebpf::{
@@ -10,17 +11,20 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ebb_abi::{
-    ADDED, MAX_PODS, NO_BURST_THRESHOLD, PodCounters, Sums, ended::WAYS, latency::BUCKETS,
+    ADDED, MAX_PODS, NO_BURST_THRESHOLD, NO_SLOT, OVERFLOW_TABLES, PodCounters, Sums, ended::WAYS,
+    latency::BUCKETS,
 };
 use ebb_parser::{
     conn::Lock,
+    http2::{OverflowClaim, OverflowTable},
     packet::{Gauge, Meter},
 };
 
-use crate::maps::{EVENTS, PODS, WAKES};
+use crate::maps::{EVENTS, OVERFLOW_OWNERS, OVERFLOW_TABLE, PODS, WAKES};
 
-/// The counters of a pod.
-pub struct Pod {
+/// The counters of a pod. `OVERFLOW` says whether the program has the code for overflow tables: only the programs that
+/// are reached by tail calls have it, because it would make the usual ones slower to load.
+pub struct Pod<const OVERFLOW: bool = false> {
     counters: *mut PodCounters,
     /// Points to the time at which TCP sent the current packet, ns. The time is not known if this is `None`, or if the
     /// time is 0.
@@ -59,11 +63,13 @@ impl Pod {
             stamp: None,
         })
     }
+}
 
-    /// Returns a second handle to the counters of this pod.
+impl<const OVERFLOW: bool> Pod<OVERFLOW> {
+    /// Returns a second handle to the counters of this pod, with or without the code for overflow tables.
     #[inline(always)]
-    pub fn again(&self) -> Self {
-        Self {
+    pub fn again<const WITH: bool>(&self) -> Pod<WITH> {
+        Pod {
             counters: self.counters,
             stamp: self.stamp,
         }
@@ -151,7 +157,53 @@ impl Pod {
     }
 }
 
-impl Meter for Pod {
+impl<const OVERFLOW: bool> Meter for Pod<OVERFLOW> {
+    const HAS_OVERFLOW: bool = OVERFLOW;
+
+    #[inline(always)]
+    fn claim_overflow(&self, slot: u32) -> Option<OverflowClaim> {
+        if !OVERFLOW {
+            return None;
+        }
+        for index in 0..OVERFLOW_TABLES {
+            let owner = OVERFLOW_OWNERS.get_ptr_mut(index)?;
+            // SAFETY: the pointer is to a map value, and the lock guards its fields.
+            let owner = unsafe { &mut *owner };
+            let lock = &raw mut owner.lock;
+            let is_claimed = self.locked(lock, || {
+                let is_free = owner.slot == NO_SLOT;
+                if is_free {
+                    owner.slot = slot;
+                    owner.generation = owner.generation.wrapping_add(1);
+                }
+                is_free
+            });
+            if is_claimed {
+                return Some(OverflowClaim {
+                    index,
+                    generation: owner.generation,
+                });
+            }
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn overflow(&self, index: u32) -> Option<NonNull<OverflowTable>> {
+        if !OVERFLOW {
+            return None;
+        }
+        NonNull::new(OVERFLOW_TABLE.get_ptr_mut(index)?)
+    }
+
+    #[inline(always)]
+    fn release_overflow(&self, index: u32) {
+        if let Some(owner) = OVERFLOW_OWNERS.get_ptr_mut(index) {
+            // SAFETY: the pointer is to a field of a map value.
+            unsafe { (&raw mut (*owner).slot).write_volatile(NO_SLOT) };
+        }
+    }
+
     #[inline(always)]
     fn now(&self) -> u64 {
         if let Some(stamp) = self.stamp {
@@ -228,12 +280,14 @@ impl Meter for Pod {
     }
 
     #[inline(always)]
-    fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+    fn lock(&self, lock: *mut Lock) {
         // SAFETY: the lock is part of a map value; the verifier checks that it is released.
         unsafe { bpf_spin_lock(lock.cast()) };
-        let result = change();
-        // SAFETY: the lock has been taken above.
+    }
+
+    #[inline(always)]
+    fn unlock(&self, lock: *mut Lock) {
+        // SAFETY: the verifier checks that the lock has been taken.
         unsafe { bpf_spin_unlock(lock.cast()) };
-        result
     }
 }

@@ -4,11 +4,16 @@
 //! the gauges must not be above the number in flight, and no start or end may be before the origin of the clock or in
 //! the future.
 
-use std::{cell::Cell, fmt};
+use std::{
+    cell::{Cell, OnceCell},
+    fmt,
+    ptr::NonNull,
+};
 
 use ebb_abi::{ended, event, latency::BUCKETS};
 use ebb_parser::{
     conn::Lock,
+    http2::{OverflowClaim, OverflowTable},
     packet::{Gauge, Meter},
 };
 
@@ -94,6 +99,12 @@ pub struct Ledger {
     origin: u64,
     figures: Figures,
     locked: Cell<bool>,
+    /// The only overflow table. It is created when it is claimed for the first time, because it is large.
+    overflow: OnceCell<NonNull<OverflowTable>>,
+    /// Number of claims to the overflow table so far.
+    claims: Cell<u32>,
+    /// Whether a connection has the overflow table now.
+    is_claimed: Cell<bool>,
     /// Counts of rare events, by [`event`].
     pub events: [u64; event::KINDS],
 }
@@ -111,6 +122,9 @@ impl Ledger {
             origin: Self::ORIGIN,
             figures: Figures::NOTHING,
             locked: Cell::new(false),
+            overflow: OnceCell::new(),
+            claims: Cell::new(0),
+            is_claimed: Cell::new(false),
             events: [0; event::KINDS],
         }
     }
@@ -180,7 +194,43 @@ impl Default for Ledger {
     }
 }
 
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if let Some(table) = self.overflow.take() {
+            // SAFETY: the pointer comes from `Box::leak`, and the table is used by this ledger's connection only.
+            drop(unsafe { Box::from_raw(table.as_ptr()) });
+        }
+    }
+}
+
 impl Meter for Ledger {
+    const HAS_OVERFLOW: bool = true;
+
+    fn claim_overflow(&self, _slot: u32) -> Option<OverflowClaim> {
+        if self.is_claimed.replace(true) {
+            return None;
+        }
+        self.claims.set(self.claims.get() + 1);
+        Some(OverflowClaim {
+            index: 0,
+            generation: self.claims.get(),
+        })
+    }
+
+    fn overflow(&self, index: u32) -> Option<NonNull<OverflowTable>> {
+        assert_eq!(index, 0, "the ledger has one overflow table");
+        Some(*self.overflow.get_or_init(|| {
+            // SAFETY: the table is made of integers, for which zero is a valid value.
+            let table = unsafe { Box::<OverflowTable>::new_zeroed().assume_init() };
+            NonNull::from(Box::leak(table))
+        }))
+    }
+
+    fn release_overflow(&self, index: u32) {
+        assert_eq!(index, 0, "the ledger has one overflow table");
+        assert!(self.is_claimed.replace(false), "the table is free already");
+    }
+
     fn now(&self) -> u64 {
         self.clock
     }
@@ -227,13 +277,14 @@ impl Meter for Ledger {
         unsafe { *field = (*field).wrapping_add(by) };
     }
 
-    fn locked<R>(&self, _lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+    fn lock(&self, _lock: *mut Lock) {
         assert!(
             !self.locked.replace(true),
             "the lock is taken twice: the kernel would wait forever"
         );
-        let result = change();
-        self.locked.set(false);
-        result
+    }
+
+    fn unlock(&self, _lock: *mut Lock) {
+        assert!(self.locked.replace(false), "the lock is not taken");
     }
 }

@@ -337,6 +337,9 @@ impl Wire {
         if side == Side::Responses && http2.responses.direction.flags == 0 {
             http2.follow(&self.conn);
         }
+        if side == Side::Requests {
+            http2.free_empty_overflow(&self.ledger);
+        }
         let segment = http2.way(side).direction.arrived(arrival.segment);
         if side == Side::Requests
             && http2::is_out_of_order(side, http2, segment)
@@ -368,6 +371,11 @@ impl Wire {
         }
         if side == Side::Responses && segment.flags & Segment::FIN != 0 {
             http2.finish(&mut self.ledger);
+        }
+        if side == Side::Responses && http2.refuses(&self.ledger) {
+            for place in 0..http2.places() {
+                http2.end_refused(&mut self.ledger, place);
+            }
         }
         self.stop(arrival);
     }

@@ -16,6 +16,7 @@ pub(super) mod kind {
     pub(crate) const HEADERS: u8 = 1;
     pub(crate) const RST_STREAM: u8 = 3;
     pub(crate) const PUSH_PROMISE: u8 = 5;
+    pub(crate) const GOAWAY: u8 = 7;
     pub(crate) const CONTINUATION: u8 = 9;
 }
 
@@ -29,6 +30,9 @@ const PRIORITY_BYTES: u8 = 5;
 
 /// Number of bytes of the promised stream's identifier before a header block.
 const PROMISED_BYTES: u8 = 4;
+
+/// Number of bytes of the last stream identifier in a GOAWAY.
+const LAST_STREAM_BYTES: u64 = 4;
 
 /// The current frame.
 #[repr(C)]
@@ -116,6 +120,10 @@ pub(super) fn head<P: Packet, M: Meter>(
             }
             return true;
         }
+        kind::GOAWAY if side == Side::Responses && way.direction.remaining >= LAST_STREAM_BYTES => {
+            way.direction.phase = phase::LAST_STREAM;
+            return true;
+        }
         _ => return true,
     }
     way.direction.phase = if flags & PADDED != 0 {
@@ -128,6 +136,29 @@ pub(super) fn head<P: Packet, M: Meter>(
     if kind == kind::HEADERS && side == Side::Requests {
         http2.begin(meter, stream);
     }
+    true
+}
+
+/// Reads the last stream identifier of a GOAWAY of the server: the server will not answer streams above it. Returns
+/// `false` if the identifier has not arrived completely.
+#[inline(always)]
+pub(super) fn last_stream<P: Packet>(http2: &mut Http2, packet: &P, segment: Segment) -> bool {
+    let direction = &mut http2.responses.direction;
+    if u64::from(direction.window.unread()) < LAST_STREAM_BYTES {
+        direction.window.keep();
+        if !direction.load(packet, segment)
+            || u64::from(widen(&direction.window.end).wrapping_sub(widen(&direction.window.start)))
+                < LAST_STREAM_BYTES
+        {
+            return false;
+        }
+    }
+    let start = widen(&direction.window.start);
+    let last = u32::from_be(direction.window.eight(start) as u32) & 0x7fff_ffff;
+    direction.window.start = start + LAST_STREAM_BYTES as u32;
+    direction.remaining -= LAST_STREAM_BYTES;
+    direction.phase = phase::PAYLOAD;
+    http2.refuse_above(last);
     true
 }
 

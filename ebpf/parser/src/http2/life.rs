@@ -21,14 +21,15 @@ use core::mem::offset_of;
 use ebb_abi::{Exclusion, MAX_EXCLUDED_PATH, ended, event, latency};
 
 use super::{
-    Streams, Way,
-    streams::{Note, StreamPlace},
+    POSTPONED, Streams, Way,
+    overflow::{OVERFLOW_STREAMS, Overflow},
+    streams::{Note, STREAMS, StreamPlace},
 };
 use crate::{
     conn::{Lock, begins_a_line},
     direction::flag,
     packet::{Gauge, Meter, between},
-    window::{set, widen},
+    window::{in_order, set, widen},
 };
 
 /// Closed: nothing more is counted.
@@ -63,7 +64,18 @@ pub struct Http2 {
     aborted_ended: u32,
     /// 1 if the connection has become opaque, and `has_become_opaque` has not reported this yet.
     became_opaque: u32,
-    reserved: [u32; 7],
+    /// Number of the overflow table of the connection, plus 1; 0: it has none. Written by ingress, and by close.
+    overflow: u32,
+    /// Number of the connection's claim to the overflow table.
+    overflow_generation: u32,
+    /// Number of streams in the overflow table.
+    overflowing: u32,
+    /// The lowest stream identifier that the server has refused with GOAWAY (its last stream identifier plus 1); 0: the
+    /// server has sent no GOAWAY. Written by egress.
+    refused_from: u32,
+    /// 1 if the server has refused streams that may be in flight, and [`Self::refuses`] has not reported this yet.
+    refused: u32,
+    reserved: [u32; 2],
 
     /// Identifier of the client's newest stream.
     newest: u32,
@@ -78,7 +90,9 @@ pub struct Http2 {
     pub requests: Way,
     /// Key for the lookup of an excluded path. The path of the request is copied to this key.
     pub exclusion: Exclusion,
-    reserved_in: [u32; 10],
+    /// Identifier of the stream that waits for a place in the overflow table; 0: none.
+    waiting: u32,
+    reserved_in: [u32; 9],
 
     /// Identifier of the stream that is ending; 0: none.
     ending: u32,
@@ -117,7 +131,12 @@ impl Http2 {
         aborted_begun: 0,
         aborted_ended: 0,
         became_opaque: 0,
-        reserved: [0; 7],
+        overflow: 0,
+        overflow_generation: 0,
+        overflowing: 0,
+        refused_from: 0,
+        refused: 0,
+        reserved: [0; 2],
         newest: 0,
         begun: 0,
         taken: 0,
@@ -127,7 +146,8 @@ impl Http2 {
             slot: 0,
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
-        reserved_in: [0; 10],
+        waiting: 0,
+        reserved_in: [0; 9],
         ending: 0,
         ended: 0,
         looked_out: 0,
@@ -166,7 +186,8 @@ impl Http2 {
     pub fn adopt<M: Meter>(&mut self, meter: &mut M, since: u64, excluded: bool) {
         self.newest = 1;
         if let Some(place) = self.streams.free(1) {
-            self.streams.put(place, 1, since, excluded);
+            let note = Note::new(since, excluded);
+            self.streams.put(Overflow::NONE, place, 1, note);
             if !excluded {
                 self.begun = self.begun.wrapping_add(1);
                 meter.gauge(Gauge::Http2, 1);
@@ -181,13 +202,25 @@ impl Http2 {
             return;
         }
         self.newest = id;
-        let now = self.requests.now(meter);
-        // No other CPU stores streams of this connection now, so the place is still free when the code below uses it.
         let Some(place) = self.streams.free(id) else {
-            self.requests.direction.flags |= flag::UNREADABLE;
+            self.waiting = id;
+            self.requests.direction.flags |= POSTPONED;
             return;
         };
-        self.streams.put(place, id, now, false);
+        self.start(meter, Overflow::NONE, place, id);
+        // The server can refuse streams on another CPU at the same time. Egress records this before it ends the streams
+        // that are in the tables; the start above is in a table before the record is read here.
+        if self.is_refused(id) {
+            self.requests.direction.flags |= POSTPONED;
+        }
+    }
+
+    /// Starts a stream in a place that is free. No other CPU stores streams of this connection at the same time. Called
+    /// by ingress.
+    #[inline(always)]
+    fn start<M: Meter>(&mut self, meter: &mut M, overflow: Overflow, place: StreamPlace, id: u32) {
+        let now = self.requests.now(meter);
+        self.streams.put(overflow, place, id, Note::new(now, false));
         let begun = self.begun.wrapping_add(1);
         set(&mut self.begun, begun);
         // The first atomic add is also a memory barrier: the stream is recorded in `begun` before it, and the
@@ -196,6 +229,150 @@ impl Http2 {
         meter.gauge(Gauge::Http2, 1);
         if !self.is_read() {
             self.begun_too_late(meter, now);
+        }
+    }
+
+    /// Does what is rarely needed when a stream begins: puts the stream into the overflow table if the connection's own
+    /// table has no place, and ends the stream if the server has refused it. Called by ingress.
+    #[inline(always)]
+    pub(super) fn begin_postponed<M: Meter>(&mut self, meter: &mut M) {
+        let waiting = self.waiting;
+        if waiting != 0 {
+            self.waiting = 0;
+            if self.overflow == 0
+                && let Some(claim) = meter.claim_overflow(self.slot)
+            {
+                self.overflow_generation = claim.generation;
+                in_order();
+                set(&mut self.overflow, claim.index + 1);
+            }
+            let overflow = self.overflow(meter);
+            let Some(place) = overflow.free(waiting) else {
+                self.requests.direction.flags |= flag::UNREADABLE;
+                return;
+            };
+            meter.add(&raw mut self.overflowing, 1);
+            self.start(meter, overflow, place, waiting);
+        }
+        if self.is_refused(self.newest) {
+            self.reset(meter, self.newest);
+        }
+    }
+
+    /// Returns whether the connection has an overflow table: then only programs with the code for overflow tables can
+    /// read it.
+    #[inline(always)]
+    pub fn has_overflow(&self) -> bool {
+        widen(&self.overflow) != 0
+    }
+
+    /// Returns whether something is left to do that needs the code for overflow tables: see [`Self::begin_postponed`].
+    #[inline(always)]
+    pub fn needs_overflow(&self) -> bool {
+        self.requests.direction.has(POSTPONED)
+    }
+
+    /// Returns the overflow table of the connection.
+    #[inline(always)]
+    fn overflow<M: Meter>(&self, meter: &M) -> Overflow {
+        if !M::HAS_OVERFLOW {
+            return Overflow::NONE;
+        }
+        match widen(&self.overflow).checked_sub(1) {
+            Some(index) => Overflow::new(meter.overflow(index), widen(&self.overflow_generation)),
+            None => Overflow::NONE,
+        }
+    }
+
+    /// Frees the overflow table, if no stream is left in it. Called by ingress, before it reads a packet: only ingress
+    /// puts streams into the table.
+    #[inline(always)]
+    pub fn free_empty_overflow<M: Meter>(&mut self, meter: &M) {
+        if widen(&self.overflowing) == 0 {
+            self.free_overflow(meter);
+        }
+    }
+
+    #[inline(always)]
+    fn free_overflow<M: Meter>(&mut self, meter: &M) {
+        if let Some(index) = widen(&self.overflow).checked_sub(1) {
+            set(&mut self.overflow, 0);
+            meter.release_overflow(index);
+        }
+    }
+
+    /// Records that the server has refused all streams above `last` (GOAWAY). Called by egress.
+    #[inline(always)]
+    pub(super) fn refuse_above(&mut self, last: u32) {
+        let from = last + 1;
+        let before = self.refused_from;
+        if before == 0 || from < before {
+            set(&mut self.refused_from, from);
+            self.refused = 1;
+        }
+    }
+
+    /// Returns whether the server has refused a stream.
+    #[inline(always)]
+    fn is_refused(&self, id: u32) -> bool {
+        // 0 becomes the greatest number: no stream is refused.
+        id > widen(&self.refused_from).wrapping_sub(1)
+    }
+
+    /// Returns whether [`Self::end_refused`] must be called, because the server has refused streams since the last call
+    /// of this function. Called by egress.
+    #[inline(always)]
+    pub fn refuses<M: Meter>(&mut self, meter: &M) -> bool {
+        if widen(&self.refused) == 0 {
+            return false;
+        }
+        self.refused = 0;
+        // A barrier: `refused_from` is written before it, and the streams in flight are read after it.
+        meter.add(&raw mut self.looked_out, 1);
+        // Many servers announce the end of a connection with a GOAWAY that refuses no stream.
+        self.is_refused(widen(&self.newest))
+    }
+
+    /// Returns the number of places in which there can be streams.
+    #[inline(always)]
+    pub fn places(&self) -> usize {
+        let overflow = if self.has_overflow() {
+            OVERFLOW_STREAMS
+        } else {
+            0
+        };
+        STREAMS + overflow
+    }
+
+    /// Ends the stream in a place (`0 .. places()`), if there is one that the server has refused. Called by egress.
+    #[inline(always)]
+    pub fn end_refused<M: Meter>(&mut self, meter: &mut M, place: usize) {
+        let overflow = self.overflow(meter);
+        let id = self.streams.id(overflow, StreamPlace::at(place));
+        if self.is_refused(id) {
+            self.end(meter, id, RESET);
+        }
+    }
+
+    /// Ends the newest stream of the connection's own table, if the server has refused it. Returns whether there was
+    /// one. Called by egress.
+    #[inline(always)]
+    pub fn end_newest_refused<M: Meter>(&mut self, meter: &mut M) -> bool {
+        let id = self.streams.newest();
+        let is_refused = self.is_refused(id);
+        if is_refused {
+            self.end(meter, id, RESET);
+        }
+        is_refused
+    }
+
+    /// Removes a stream from its table.
+    #[inline(always)]
+    fn remove<M: Meter>(&mut self, meter: &M, overflow: Overflow, place: StreamPlace) {
+        self.streams.remove(overflow, place);
+        if place.in_overflow(overflow).is_some() {
+            // This is last: the table can be freed from here on.
+            meter.add(&raw mut self.overflowing, u32::MAX);
         }
     }
 
@@ -220,7 +397,8 @@ impl Http2 {
     /// response head that was read before. Called by egress.
     #[inline(always)]
     pub(super) fn end<M: Meter>(&mut self, meter: &mut M, id: u32, class: u8) {
-        let Some(place) = self.streams.find(id) else {
+        let overflow = self.overflow(meter);
+        let Some(place) = self.streams.find(overflow, id) else {
             return;
         };
         set(&mut self.ending, id);
@@ -230,18 +408,20 @@ impl Http2 {
         // `taking` must be read before `streams`: a CPU that removes a stream from the count changes `streams`, and
         // only then clears `taking`.
         let alone = widen(&self.taking) == 0 && self.is_read();
-        let note = self.streams.note(place);
-        let noted = if alone && self.streams.is_at(place, id) && !note.is_excluded() {
-            self.streams.remove(place);
+        let note = self.streams.note(overflow, place);
+        let noted = if alone && self.streams.is_at(overflow, place, id) && !note.is_excluded() {
+            self.remove(meter, overflow, place);
             Some(note)
         } else {
-            self.ends_beside_others(meter, id)
+            self.ends_beside_others(meter, overflow, id)
         };
         set(&mut self.ending, 0);
         let Some(noted) = noted else {
             return;
         };
         let now = self.responses.now(meter);
+        // Whether a response of a refused stream is in the same packet as the GOAWAY must make no difference.
+        let class = if self.is_refused(id) { RESET } else { class };
         let way = match class {
             0 if widen(&self.answered) == id => {
                 self.answered = 0;
@@ -259,36 +439,53 @@ impl Http2 {
     /// Handles the end of a stream while another CPU changes the connection. Returns the [`Note`] of the stream if the
     /// caller must count its end, or `None` if the caller must not count it.
     #[inline(always)]
-    fn ends_beside_others<M: Meter>(&mut self, meter: &mut M, id: u32) -> Option<Note> {
+    fn ends_beside_others<M: Meter>(
+        &mut self,
+        meter: &mut M,
+        overflow: Overflow,
+        id: u32,
+    ) -> Option<Note> {
         let lock = &raw mut self.lock;
-        let (noted, missed) = meter.locked(lock, || {
-            let aborted = self.state & STREAMS_ABORTED != 0;
-            let seen = self.aborted_ended == self.ended;
-            let place = self.streams.find(id);
-            let noted = place.map(|place| self.streams.note(place));
-            if let Some(place) = place {
-                self.streams.remove(place);
-            }
-            let noted = noted.filter(|note| !note.is_excluded());
-            match (aborted, noted) {
-                // The CPU that aborted the streams has counted this stream as aborted.
-                (true, _) if !seen => (None, false),
-                // The CPU that aborted the streams has not counted this stream as aborted, because `ended` already
-                // included it. But ingress had also removed the stream from the count, so the stream was subtracted
-                // twice. One stream too few was counted as aborted.
-                (true, None) => (None, true),
-                (false, None) => {
-                    self.ended = self.ended.wrapping_sub(1);
-                    (None, false)
-                }
-                (_, noted) => (noted, false),
-            }
-        });
+        meter.lock(lock);
+        let (noted, missed) = self.end_under_lock(meter, overflow, id);
+        meter.unlock(lock);
         if missed {
             let now = self.responses.now(meter);
             count_out(meter, 1, now);
         }
         noted
+    }
+
+    /// Removes a stream that ends. Returns its [`Note`] if the caller must count its end, and whether one stream too few
+    /// was counted as aborted. The caller holds the lock.
+    #[inline(always)]
+    fn end_under_lock<M: Meter>(
+        &mut self,
+        meter: &M,
+        overflow: Overflow,
+        id: u32,
+    ) -> (Option<Note>, bool) {
+        let aborted = self.state & STREAMS_ABORTED != 0;
+        let seen = self.aborted_ended == self.ended;
+        let place = self.streams.find(overflow, id);
+        let noted = place.map(|place| self.streams.note(overflow, place));
+        if let Some(place) = place {
+            self.remove(meter, overflow, place);
+        }
+        let noted = noted.filter(|note| !note.is_excluded());
+        match (aborted, noted) {
+            // The CPU that aborted the streams has counted this stream as aborted.
+            (true, _) if !seen => (None, false),
+            // The CPU that aborted the streams has not counted this stream as aborted, because `ended` already
+            // included it. But ingress had also removed the stream from the count, so the stream was subtracted
+            // twice. One stream too few was counted as aborted.
+            (true, None) => (None, true),
+            (false, None) => {
+                self.ended = self.ended.wrapping_sub(1);
+                (None, false)
+            }
+            (_, noted) => (noted, false),
+        }
     }
 
     /// Records that the head of a response has been read. An interim response (1xx), a head without a status (trailers)
@@ -300,12 +497,13 @@ impl Http2 {
         }
         let before = widen(&self.answered);
         if before != 0 && before != id {
+            let overflow = self.overflow(meter);
             let lock = &raw mut self.lock;
-            meter.locked(lock, || {
-                if let Some(place) = self.streams.find(before) {
-                    self.streams.answered(place, self.class as u8);
-                }
-            });
+            meter.lock(lock);
+            if let Some(place) = self.streams.find(overflow, before) {
+                self.streams.answered(overflow, place, self.class as u8);
+            }
+            meter.unlock(lock);
         }
         self.answered = id;
         self.class = u32::from(class);
@@ -324,7 +522,9 @@ impl Http2 {
     /// Ends a stream that the client has reset. Called by ingress.
     #[inline(always)]
     pub(super) fn reset<M: Meter>(&mut self, meter: &mut M, id: u32) {
-        let taken = self.take(meter, id, |streams, place| streams.remove(place));
+        let taken = self.take(meter, id, |http2, meter, overflow, place| {
+            http2.remove(meter, overflow, place);
+        });
         if let Some(note) = taken {
             let now = self.requests.now(meter);
             meter.latency(latency::bucket(between(note.since(), now)));
@@ -335,7 +535,9 @@ impl Http2 {
     /// Excludes a request: removes it from the count exactly, as if it had never arrived. Called by ingress.
     #[inline(always)]
     pub(super) fn exclude<M: Meter>(&mut self, meter: &mut M, id: u32) {
-        let taken = self.take(meter, id, |streams, place| streams.exclude(place));
+        let taken = self.take(meter, id, |http2, _, overflow, place| {
+            http2.streams.exclude(overflow, place);
+        });
         if let Some(note) = taken {
             meter.end(ended::EXCLUDED, 1, note.since());
         }
@@ -348,34 +550,46 @@ impl Http2 {
         &mut self,
         meter: &mut M,
         id: u32,
-        change: impl FnOnce(&mut Streams, StreamPlace),
+        change: impl FnOnce(&mut Self, &M, Overflow, StreamPlace),
     ) -> Option<Note> {
+        let overflow = self.overflow(meter);
         set(&mut self.taking, id);
         meter.add(&raw mut self.looked_in, 1);
         let taken = if widen(&self.ending) == id {
             None
         } else {
             let lock = &raw mut self.lock;
-            meter.locked(lock, || {
-                let place = self.streams.find(id)?;
-                let note = self.streams.note(place);
-                if note.is_excluded() {
-                    change(&mut self.streams, place);
-                    return None;
-                }
-                if !self.is_read() {
-                    return None;
-                }
-                change(&mut self.streams, place);
-                self.taken = self.taken.wrapping_add(1);
-                Some(note)
-            })
+            meter.lock(lock);
+            let taken = self.take_under_lock(meter, overflow, id, change);
+            meter.unlock(lock);
+            taken
         };
         set(&mut self.taking, 0);
         if taken.is_some() {
             meter.gauge(Gauge::Http2, u64::MAX);
         }
         taken
+    }
+
+    /// Removes a stream from the count. Returns its [`Note`] if it was counted. The caller holds the lock.
+    #[inline(always)]
+    fn take_under_lock<M: Meter>(
+        &mut self,
+        meter: &M,
+        overflow: Overflow,
+        id: u32,
+        change: impl FnOnce(&mut Self, &M, Overflow, StreamPlace),
+    ) -> Option<Note> {
+        let place = self.streams.find(overflow, id)?;
+        let note = self.streams.note(overflow, place);
+        let counts = !note.is_excluded() && self.is_read();
+        if counts || note.is_excluded() {
+            change(self, meter, overflow, place);
+        }
+        if counts {
+            self.taken = self.taken.wrapping_add(1);
+        }
+        counts.then_some(note)
     }
 
     /// Sets [`STREAMS_ABORTED`], and returns the number of streams in flight, which the caller counts as aborted. The
@@ -453,6 +667,7 @@ impl Http2 {
         if was & CLOSED != 0 {
             return;
         }
+        self.free_overflow(meter);
         if was & OPAQUE != 0 {
             let now = meter.now();
             meter.gauge(Gauge::Opaque, u64::MAX);

@@ -9,6 +9,7 @@ mod field;
 mod frame;
 mod life;
 mod opening;
+mod overflow;
 mod streams;
 mod strings;
 mod table;
@@ -17,6 +18,7 @@ mod words;
 pub use block::Block;
 pub use frame::Frame;
 pub use life::Http2;
+pub use overflow::{OVERFLOW_STREAMS, OverflowClaim, OverflowTable};
 pub use streams::{STREAMS, Streams};
 pub use table::Table;
 
@@ -49,7 +51,13 @@ pub mod phase {
     pub const STRING: u8 = 8;
     /// The rest of a string, which the parser skips.
     pub const REST: u8 = 9;
+    /// The last stream identifier in a GOAWAY of the server.
+    pub const LAST_STREAM: u8 = 10;
 }
+
+/// A bit of [`Direction::flags`], which HTTP/1 uses for something else: something rare is left to do for the newest
+/// stream (`Http2::begin_postponed`).
+const POSTPONED: u16 = flag::EXPECT;
 
 /// One direction of an HTTP/2 connection.
 #[repr(C)]
@@ -152,6 +160,13 @@ pub fn step<P: Packet, M: Meter>(
     meter: &mut M,
     segment: Segment,
 ) -> bool {
+    if side == Side::Requests && http2.requests.direction.has(POSTPONED) {
+        if !M::HAS_OVERFLOW {
+            return true;
+        }
+        http2.requests.direction.flags &= !POSTPONED;
+        http2.begin_postponed(meter);
+    }
     if !http2.is_read() || http2.way(side).direction.has(flag::UNREADABLE) {
         let direction = &mut http2.way(side).direction;
         direction.window.clear();
@@ -161,6 +176,7 @@ pub fn step<P: Packet, M: Meter>(
     let more = match http2.way(side).direction.phase_now() {
         phase::HEAD => frame::head(side, http2, packet, meter, segment),
         phase::PAYLOAD => true,
+        phase::LAST_STREAM if side == Side::Responses => frame::last_stream(http2, packet, segment),
         _ => block::walk(side, http2, packet, segment),
     };
     let direction = &mut http2.way(side).direction;
@@ -173,7 +189,9 @@ pub fn step<P: Packet, M: Meter>(
         frame::end(side, http2, meter);
     }
     let direction = &http2.way(side).direction;
-    more && (direction.window.unread() != 0 || segment.left(direction) != 0)
+    more && (direction.window.unread() != 0
+        || segment.left(direction) != 0
+        || (side == Side::Requests && direction.has(POSTPONED)))
 }
 
 /// Makes the connection opaque if the parser has found data in the segment that it cannot read. Called once, after all

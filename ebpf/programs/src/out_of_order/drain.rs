@@ -137,9 +137,9 @@ fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
 }
 
 /// Parses the next piece of an HTTP/2 connection, in at most `STEPS` parser steps. Returns `false` if there is nothing
-/// more to read.
+/// more to read. Without `OVERFLOW`, a stream that needs an overflow table makes the connection opaque.
 #[inline(always)]
-fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
+fn read_http2<const STEPS: usize, const OVERFLOW: bool>(work: &mut Work<'_, Http2>) -> bool {
     // SAFETY: socket storage is valid while the program runs.
     let (buffer, serialisation, http2) = unsafe {
         (
@@ -148,8 +148,12 @@ fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
             &mut *work.connection,
         )
     };
+    let mut pod = work.pod.again::<OVERFLOW>();
+    if !OVERFLOW && http2.needs_overflow() {
+        http2.requests.direction.flags |= flag::UNREADABLE;
+    }
     if http2.requests.direction.has(flag::UNREADABLE) {
-        http2::leave(Side::Requests, http2, &mut work.pod);
+        http2::leave(Side::Requests, http2, &mut pod);
         return false;
     }
     let Some((piece, segment)) = next(
@@ -166,8 +170,8 @@ fn read_http2<const STEPS: usize>(work: &mut Work<'_, Http2>) -> bool {
     };
     http2.requests.direction.flags &= !flag::MIDWAY;
     for _ in 0..STEPS {
-        if !http2::step(Side::Requests, http2, &packet, &mut work.pod, segment) {
-            http2::leave(Side::Requests, http2, &mut work.pod);
+        if !http2::step(Side::Requests, http2, &packet, &mut pod, segment) {
+            http2::leave(Side::Requests, http2, &mut pod);
             return true;
         }
     }
@@ -218,9 +222,24 @@ pub fn read_all_http1(work: &mut Work<'_, Conn>) {
 
 /// Reads the whole out-of-order buffer of an HTTP/2 connection, with `bpf_loop`.
 #[inline(always)]
-pub fn read_all_http2(work: &mut Work<'_, Http2>) {
+fn read_all_http2(work: &mut Work<'_, Http2>) {
     // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
     unsafe { bpf_loop(RUNS, http2_run as *mut c_void, (&raw mut *work).cast(), 0) };
+}
+
+/// Reads the whole out-of-order buffer of an HTTP/2 connection, with `bpf_loop`. A stream that needs an overflow table
+/// makes the connection opaque: with that code, a program that calls this function would need too much stack.
+#[inline(always)]
+pub fn read_first_http2(work: &mut Work<'_, Http2>) {
+    // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
+    unsafe {
+        bpf_loop(
+            RUNS,
+            first_http2_run as *mut c_void,
+            (&raw mut *work).cast(),
+            0,
+        )
+    };
 }
 
 #[inline(never)]
@@ -234,7 +253,15 @@ extern "C" fn http1_run(_run: u64, work: *mut Work<'_, Conn>) -> i64 {
 #[inline(never)]
 extern "C" fn http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
     // SAFETY: `read_all_http2` has passed this pointer, which outlives the loop.
-    i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
+    i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }, true>(unsafe {
+        &mut *work
+    }))
+}
+
+#[inline(never)]
+extern "C" fn first_http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
+    // SAFETY: `read_first_http2` has passed this pointer, which outlives the loop.
+    i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }, false>(unsafe {
         &mut *work
     }))
 }
@@ -263,7 +290,7 @@ pub fn drain_all_http1(context: &SkBuffContext) {
 #[inline(always)]
 pub fn drain_http2(context: &SkBuffContext) {
     drain_http2_by(context, |work| {
-        if read_http2::<{ steps::PIECE }>(work) {
+        if read_http2::<{ steps::PIECE }, false>(work) {
             go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
             // SAFETY: socket storage is valid while the program runs.
             give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);

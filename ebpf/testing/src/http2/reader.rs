@@ -83,6 +83,8 @@ pub struct Reader {
     halves: [Half; 2],
     streams: HashMap<u32, Stream>,
     newest: u32,
+    /// The server has refused all streams above this one (GOAWAY).
+    last: u32,
     continued: bool,
     figures: Figures,
 }
@@ -94,6 +96,7 @@ impl Reader {
             halves: [Half::new(Side::Requests), Half::new(Side::Responses)],
             streams: HashMap::new(),
             newest: 0,
+            last: u32::MAX,
             continued: true,
             figures: Figures::NOTHING,
         }
@@ -123,6 +126,17 @@ impl Reader {
     /// # Errors
     /// Fails if no peer could have sent the bytes. For such bytes, no counts are expected.
     pub fn read(&mut self, side: Side, bytes: &[u8], now: u64) -> Result<(), Broken> {
+        self.frames(side, bytes, now)?;
+        // The parser ends streams that are refused later after it has read the whole packet.
+        let refused = |stream: &&u32| **stream > self.last;
+        let refused: Vec<_> = self.streams.keys().filter(refused).copied().collect();
+        for stream in refused {
+            self.end(stream, Some(ended::ABORTED), now);
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self, side: Side, bytes: &[u8], now: u64) -> Result<(), Broken> {
         let half = &mut self.halves[side as usize];
         half.bytes.extend(bytes);
         if !half.greeted {
@@ -141,6 +155,13 @@ impl Reader {
                 return Ok(());
             };
             let (head, length) = Head::of(*head);
+            if head.kind == kind::GOAWAY
+                && side == Side::Responses
+                && length >= 4
+                && let Some(last) = rest.first_chunk()
+            {
+                self.last = self.last.min(u32::from_be_bytes(*last) & 0x7fff_ffff);
+            }
             let payload = rest.get(..length).map(<[u8]>::to_vec);
             if !half.looked {
                 half.looked = true;
@@ -172,6 +193,9 @@ impl Reader {
                 self.figures.started += 1;
                 self.figures.http2 += 1;
                 self.figures.area = self.figures.area.wrapping_sub(now);
+                if head.stream > self.last {
+                    self.end(head.stream, Some(ended::ABORTED), now);
+                }
             }
             kind::RST_STREAM => self.end(head.stream, Some(ended::ABORTED), now),
             _ => {}
@@ -276,6 +300,7 @@ impl Reader {
 
     /// Ends a stream. `way` is the way in which it ends; `None`: the class of its status.
     fn end(&mut self, stream: u32, way: Option<usize>, now: u64) {
+        let way = way.or((stream > self.last).then_some(ended::ABORTED));
         let Some(stream) = self.streams.remove(&stream) else {
             return;
         };

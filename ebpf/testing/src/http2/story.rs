@@ -124,7 +124,7 @@ enum Step {
     },
     /// One side changes the size of its HPACK table.
     Resize { server: bool, size: u16 },
-    /// Either side sends a frame of another type that HTTP/2 defines. The frame changes no count.
+    /// Either side sends a frame of another type that HTTP/2 defines. Only a GOAWAY of the server changes the counts.
     Other { server: bool, which: u8, stream: u8 },
     /// Either side sends a frame of an unknown type.
     Unknown {
@@ -450,7 +450,7 @@ impl Teller {
                     2 => ping(),
                     3 => window_update(stream),
                     4 => frame(kind::PRIORITY, 0, stream, [0, 0, 0, 1, 7]),
-                    _ => frame(kind::GOAWAY, 0, 0, [0; 8]),
+                    _ => frame(kind::GOAWAY, 0, 0, [stream.to_be_bytes(), [0; 4]].concat()),
                 };
                 self.say(side(*server), other);
             }

@@ -95,7 +95,7 @@ fn seeds() -> Vec<Vec<u8>> {
         data(1, END_STREAM, "hello"),
         headers(3, END_STREAM, [0x88]),
         frame(kind::PUSH_PROMISE, 4, 3, [0, 0, 0, 2, 0x82]),
-        frame(kind::GOAWAY, 0, 0, [0; 8]),
+        frame(kind::GOAWAY, 0, 0, [0, 0, 0, 1, 0, 0, 0, 0]),
     ]
     .concat();
     let seed = |packets: &[(Side, &[u8])]| [vec![7], write(packets)].concat();

@@ -5,14 +5,23 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use ebb_fixtures::client::Client;
+use ebb_fixtures::h2::{H2, flag, kind};
 use ebb_fixtures::net::NetNs;
-use ebb_fixtures::server::{HaProxy, Reply, Sample, Scripted, ServerSite};
+use ebb_fixtures::server::{HaProxy, Reply, Sample, Script, Scripted, ServerSite, Service};
 use ebb_fixtures::watch::{Ends, SOON, Totals, Watch};
 use ebb_fixtures::{Case, Need, Process, TestCgroup, Wire, take_callbacks_away};
 
 use super::{EBB, INTERVAL, watched};
 
 pub(super) const CASES: &[Case] = &[
+    Case::beside("exact::field::k1_streams_1_to_2000", EBB, || {
+        for streams in [1, 100, 512, 513, 600, 2000] {
+            many_streams(streams);
+        }
+    }),
+    Case::beside("exact::field::k1_streams_10000", EBB, || {
+        many_streams(10_000);
+    }),
     Case::beside(
         "exact::field::k2_calls_out_through_a_sidecar",
         &[
@@ -23,6 +32,11 @@ pub(super) const CASES: &[Case] = &[
             Need::Tool("haproxy"),
         ],
         calls_out_through_a_sidecar,
+    ),
+    Case::beside(
+        "exact::field::k3_goaway_that_refuses_streams",
+        &[Need::Ebb, Need::Python("h2")],
+        goaway,
     ),
     Case::beside("exact::field::k4_method_in_lower_case", EBB, lower_case),
     Case::beside(
@@ -75,6 +89,72 @@ pub(super) const CASES: &[Case] = &[
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// Opens so many streams on one connection before it ends the body of any of them. The server answers each one at its
+/// end. Then opens 10 more.
+fn many_streams(count: u64) {
+    let totals = watched(
+        |cgroup| Sample::start(cgroup),
+        |server, watch: &mut Watch| {
+            let mut h2 = H2::connect(server.address());
+            let streams: Vec<_> = (0..count).map(|_| h2.post("/")).collect();
+            let line = watch.until("all streams are in flight", |_, line| {
+                line.in_flight == count
+            });
+            assert_eq!(line.by_protocol(), [0, count, 0, 0], "HTTP/2");
+            for some in streams.chunks(500) {
+                for stream in some {
+                    h2.send(kind::DATA, flag::END_STREAM, *stream, []);
+                }
+                h2.answers(some);
+            }
+            let more: Vec<_> = (0..10).map(|_| h2.get("/")).collect();
+            h2.answers(&more);
+            let line = watch.until("nothing happens after all of them", |totals, line| {
+                totals.requests == count + 10 && (line.requests, line.completed) == (0, 0)
+            });
+            assert_eq!((line.in_flight, line.connections), (0, 1), "{line:?}");
+            assert_eq!(server.stats().requests, count + 10);
+        },
+    );
+    assert_eq!(totals.ends(), Ends::answered(count + 11), "{totals:?}");
+}
+
+/// Of five streams in flight, the server refuses all but the first, answers the first, and keeps the connection open.
+fn goaway() {
+    let totals = watched(
+        |cgroup| Service::start(Script::Frames, cgroup),
+        |server, watch: &mut Watch| {
+            let mut h2 = H2::connect(server.address());
+            let first = h2.post("/");
+            for _ in 0..3 {
+                h2.get("/in-turns?n=9");
+            }
+            let last = h2.post(&format!("/refuse?n={first}"));
+            watch.until("five are in flight", |_, line| line.in_flight == 5);
+            h2.send(kind::DATA, flag::END_STREAM, last, []);
+            watch.until("one is left", |_, line| line.in_flight == 1);
+            h2.send(kind::DATA, flag::END_STREAM, first, []);
+            h2.answers(&[first]);
+            watch.until("none is left on the open connection", |_, line| {
+                (line.in_flight, line.connections) == (0, 1)
+            });
+            // Streams that the server has refused, and that the client opens nevertheless.
+            h2.get("/in-turns?n=9");
+            h2.send(kind::PING, 0, 0, [0; 8]);
+            h2.until(|frame| frame.kind == kind::PING);
+            let line = watch.until("the late stream is not in flight", |totals, _| {
+                totals.requests == 6
+            });
+            assert_eq!((line.in_flight, line.connections), (0, 1), "{line:?}");
+        },
+    );
+    let expected = Ends {
+        aborted: 5,
+        ..Ends::answered(1)
+    };
+    assert_eq!(totals.ends(), expected, "{totals:?}");
+}
 
 /// Runs `talk` on one connection to a server that answers the path `/N` with the reply of index N. Then checks that
 /// nothing is in flight while the connection is open, unless `idle` says otherwise.

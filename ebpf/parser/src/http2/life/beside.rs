@@ -10,6 +10,7 @@ use std::{
     boxed::Box,
     cell::Cell,
     hint,
+    ptr::NonNull,
     sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst},
     thread,
     vec::Vec,
@@ -18,6 +19,7 @@ use std::{
 use ebb_abi::latency::BUCKETS;
 
 use super::*;
+use crate::http2::{OverflowClaim, OverflowTable};
 
 /// Counters that both CPUs change.
 #[derive(Default)]
@@ -86,6 +88,20 @@ fn wait_until(is_so: impl Fn() -> bool) {
 }
 
 impl Meter for Cpu<'_> {
+    const HAS_OVERFLOW: bool = true;
+
+    fn claim_overflow(&self, _slot: u32) -> Option<OverflowClaim> {
+        None
+    }
+
+    fn overflow(&self, _index: u32) -> Option<NonNull<OverflowTable>> {
+        None
+    }
+
+    fn release_overflow(&self, _index: u32) {
+        unreachable!("no table has been claimed");
+    }
+
     fn now(&self) -> u64 {
         self.counters.now.fetch_add(1 << 20, SeqCst)
     }
@@ -122,15 +138,18 @@ impl Meter for Cpu<'_> {
         self.place();
     }
 
-    fn locked<R>(&self, lock: *mut Lock, change: impl FnOnce() -> R) -> R {
+    fn lock(&self, lock: *mut Lock) {
         self.place();
         // SAFETY: the pointer is aligned, and is valid as long as the connection.
         let lock = unsafe { AtomicU32::from_ptr(&raw mut (*lock).val) };
         wait_until(|| lock.swap(1, SeqCst) == 0);
-        let result = change();
+    }
+
+    fn unlock(&self, lock: *mut Lock) {
+        // SAFETY: the pointer is aligned, and is valid as long as the connection.
+        let lock = unsafe { AtomicU32::from_ptr(&raw mut (*lock).val) };
         lock.store(0, SeqCst);
         self.place();
-        result
     }
 }
 
@@ -185,8 +204,11 @@ fn check(http2: &mut Http2, counters: &Counters, before: &[Event], story: &str) 
     assert_eq!(streams + opaque, in_flight, "{story}");
     if http2.is_read() {
         let ids = [1, 3, 5];
-        let places = ids.iter().filter_map(|id| http2.streams.find(*id));
-        let plain = places.filter(|place| !http2.streams.note(*place).is_excluded());
+        let places = ids
+            .iter()
+            .filter_map(|id| http2.streams.find(Overflow::NONE, *id));
+        let plain =
+            places.filter(|place| !http2.streams.note(Overflow::NONE, *place).is_excluded());
         assert_eq!(plain.count() as i64, in_flight, "{story}");
         assert_eq!(i64::from(http2.open()), in_flight, "{story}");
     }

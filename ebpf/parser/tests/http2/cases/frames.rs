@@ -196,7 +196,12 @@ fn others() -> Vec<Exchange> {
             .streams(0)
             .ended(2, 1)
     };
-    let goaway = frame(kind::GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\0with something to say");
+    let goaway = frame(
+        kind::GOAWAY,
+        0,
+        0,
+        b"\0\0\0\x01\0\0\0\0with something to say",
+    );
     let mut sender = Sender::new();
     let promised = sender.block(&[&GET, [Field::Literal("x", "y", INSERT)].as_slice()].concat());
     let pushed = sender.block(&[Field::Named(8, "404", INSERT)]);

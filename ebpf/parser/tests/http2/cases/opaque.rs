@@ -1,7 +1,6 @@
 //! Test cases of connections that cannot be read: each counts as one request in flight until it closes, and is reported
 //! as opaque.
 
-use ebb_parser::http2::STREAMS;
 use ebb_parser_testing::{
     exchange::{Exchange, exchange},
     http2::{
@@ -19,34 +18,7 @@ const OPAQUE: usize = 7;
 const ABORTED: usize = 0;
 
 pub(super) fn all() -> Vec<Exchange> {
-    let most = STREAMS as u32;
-    let requests = |count: u32| {
-        let requests = (0..count).map(|n| get(n * 2 + 1));
-        requests.collect::<Vec<_>>().concat()
-    };
     vec![
-        connection("as many streams as the table can hold")
-            .client(requests(most))
-            .streams(u64::from(most))
-            .server(
-                (0..most)
-                    .map(|n| ok(n * 2 + 1))
-                    .collect::<Vec<_>>()
-                    .concat(),
-            )
-            .streams(0)
-            .ended(2, u64::from(most)),
-        connection("one stream more than the table can hold")
-            .client(requests(most))
-            .streams(u64::from(most))
-            .client(get(most * 2 + 1))
-            .opaque()
-            .server(ok(1))
-            .opaque()
-            .client([get(most * 2 + 3)].concat())
-            .opaque()
-            .ended(ABORTED, u64::from(most) - 1)
-            .ended(OPAQUE, 1),
         connection("an HPACK integer with too many bytes")
             .client(get(1))
             .streams(1)

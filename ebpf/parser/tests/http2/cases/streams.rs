@@ -1,5 +1,8 @@
 //! Test cases of streams: when each stream begins, and when it ends.
 
+use std::ops::Range;
+
+use ebb_parser::http2::STREAMS;
 use ebb_parser_testing::{
     exchange::Exchange,
     http2::{
@@ -12,6 +15,11 @@ use super::{OK, connection, get, ok, request};
 
 /// The value of [`ebb_abi::ended::ABORTED`].
 const ABORTED: usize = 0;
+
+/// Returns a GOAWAY frame.
+fn goaway(last: u32) -> Vec<u8> {
+    frame(kind::GOAWAY, 0, 0, [last.to_be_bytes(), [0; 4]].concat())
+}
 
 pub(super) fn all() -> Vec<Exchange> {
     let mut all = exchanges();
@@ -202,7 +210,6 @@ fn resets() -> Vec<Exchange> {
 }
 
 fn ends() -> Vec<Exchange> {
-    let goaway = |last: u32| frame(kind::GOAWAY, 0, 0, [last.to_be_bytes(), [0; 4]].concat());
     vec![
         connection("GOAWAY does not end the requests in flight")
             .client([get(1), get(3)].concat())
@@ -212,6 +219,57 @@ fn ends() -> Vec<Exchange> {
             .server(ok(3))
             .streams(0)
             .ended(2, 2),
+        connection("GOAWAY ends the streams above its last stream")
+            .client((0..5).map(|n| get(n * 2 + 1)).collect::<Vec<_>>().concat())
+            .streams(5)
+            .server(goaway(1))
+            .streams(1)
+            .client([get(11), data(11, END_STREAM, "")].concat())
+            .streams(1)
+            .server(ok(1))
+            .streams(0)
+            .client(get(13))
+            .streams(0)
+            .ended(ABORTED, 6)
+            .ended(2, 1),
+        connection("GOAWAY of a server that stops slowly, then the real one")
+            .client([get(1), get(3)].concat())
+            .server(goaway(0x7fff_ffff))
+            .streams(2)
+            .client([get(5), get(7)].concat())
+            .streams(4)
+            .server([ok(1), goaway(5)].concat())
+            .streams(2)
+            .server(goaway(3))
+            .streams(1)
+            .server(goaway(0x7fff_ffff))
+            .streams(1)
+            .server(ok(3))
+            .streams(0)
+            .ended(ABORTED, 2)
+            .ended(2, 2),
+        connection("GOAWAY that refuses all streams, in the middle of a response")
+            .client([get(1), get(3)].concat())
+            .server([headers(1, 0, block(&[OK])), data(1, 0, "x"), goaway(0)].concat())
+            .streams(0)
+            .server(data(1, END_STREAM, "x"))
+            .streams(0)
+            .ended(ABORTED, 2),
+        connection("GOAWAY with additional data, and one that is too short")
+            .client([get(1), get(3)].concat())
+            .server(frame(kind::GOAWAY, 0, 0, [0, 0, 0]))
+            .streams(2)
+            .server(frame(
+                kind::GOAWAY,
+                0,
+                0,
+                [&1u32.to_be_bytes()[..], &[0; 4], b"enhance your calm"].concat(),
+            ))
+            .streams(1)
+            .server(ok(1))
+            .streams(0)
+            .ended(ABORTED, 1)
+            .ended(2, 1),
         connection("the connection ends while streams are in flight")
             .client([get(1), get(3), get(5)].concat())
             .server([headers(1, 0, block(&[OK])), ok(3)].concat())
@@ -237,6 +295,14 @@ fn ends() -> Vec<Exchange> {
 }
 
 fn many() -> Vec<Exchange> {
+    let most = STREAMS as u32;
+    let requests = |count: u32| {
+        (0..count)
+            .map(|n| get(n * 2 + 1))
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    let responses = |range: Range<u32>| range.map(|n| ok(n * 2 + 1)).collect::<Vec<_>>().concat();
     let streams = || (0..100).map(|n| n * 2 + 1);
     let interleaved = (0..5)
         .flat_map(|_| [1, 3, 5])
@@ -286,6 +352,44 @@ fn many() -> Vec<Exchange> {
             .server([ok(0x7fff_ffff), ok(5), ok(101)].concat())
             .streams(0)
             .ended(2, 3),
+        connection("as many streams as the connection's table can hold")
+            .client(requests(most))
+            .streams(u64::from(most))
+            .server(responses(0..most))
+            .streams(0)
+            .ended(2, u64::from(most)),
+        connection("more streams than the connection's table can hold")
+            .client(requests(most + 3))
+            .streams(u64::from(most) + 3)
+            .client([reset(most * 2 + 1), reset(1)].concat())
+            .streams(u64::from(most) + 1)
+            .client(requests(most + 4))
+            .streams(u64::from(most) + 2)
+            .server(headers(most * 2 + 3, 0, block(&[OK])))
+            .server(responses(1..most))
+            .server(data(most * 2 + 3, END_STREAM, "x"))
+            .streams(2)
+            .client(get(most * 2 + 9))
+            .server(responses(most + 2..most + 5))
+            .streams(0)
+            .client(get(most * 2 + 11))
+            .server(ok(most * 2 + 11))
+            .ended(ABORTED, 2)
+            .ended(2, u64::from(most) + 4),
+        connection("the connection ends with streams in the overflow table")
+            .client(requests(most + 100))
+            .server(responses(0..most + 50))
+            .streams(50)
+            .ended(ABORTED, 50)
+            .ended(2, u64::from(most) + 50),
+        connection("GOAWAY with streams in the overflow table")
+            .client(requests(most + 100))
+            .server(goaway(most * 2 - 21))
+            .streams(u64::from(most) - 10)
+            .server(responses(0..most - 10))
+            .streams(0)
+            .ended(ABORTED, 110)
+            .ended(2, u64::from(most) - 10),
         connection("one after another")
             .client([get(1), window_update(0)].concat())
             .server(ok(1))

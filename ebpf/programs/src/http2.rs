@@ -98,22 +98,37 @@ pub fn packet<const OVERFLOW: bool>(
             go_on_in(context, side, rest);
             http2.way(side).direction.flags |= flag::UNREADABLE;
         }
+        if side == Side::Responses && http2.refuses(pod) {
+            // Before bytes of the same packet make the connection opaque: the count must not depend on how packets cut
+            // the bytes.
+            go_on_in(context, side, egress::HTTP2_GOAWAY_LOOP);
+        }
         leave(side, http2, pod);
         if side == Side::Requests && connection.serialisation.has_buffered() {
             go_on_in(context, side, ingress::HTTP2_DRAIN_LOOP);
         }
     }
-    if side == Side::Responses && segment.flags & (Segment::FIN | Segment::RST) != 0 {
+    end_packet(context, side, connection, http2, &mut plain, segment.flags);
+}
+
+/// Ends the work on a packet with these TCP flags: handles the server's last byte, and reports an opaque connection.
+#[inline(always)]
+fn end_packet(
+    context: &SkBuffContext,
+    side: Side,
+    connection: &mut Conn,
+    http2: &mut Http2,
+    pod: &mut Pod,
+    flags: u32,
+) {
+    if side == Side::Responses && flags & (Segment::FIN | Segment::RST) != 0 {
         http2.finish(pod);
-        count_out(connection, &mut plain, state::SENT_LAST);
+        count_out(connection, pod, state::SENT_LAST);
     }
     if http2.has_become_opaque() {
         connection.happened(event::UNREADABLE);
     }
-    if side == Side::Responses && http2.refuses(pod) {
-        go_on_in(context, side, egress::HTTP2_GOAWAY_LOOP);
-    }
-    stop(context, side, connection, &plain);
+    stop(context, side, connection, pod);
 }
 
 /// Continues, by a tail call, in the HTTP/2 program for the direction of the packet.
@@ -168,7 +183,8 @@ pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut 
     unsafe { &mut *http2 }.take_over(side, connection, pod)
 }
 
-/// Ends the streams that the server has refused with GOAWAY. The function `end_all` ends them.
+/// Ends the streams that the server has refused with GOAWAY, and then the work on the packet. The function `end_all`
+/// ends the streams.
 #[inline(always)]
 pub fn goaway(
     context: &SkBuffContext,
@@ -182,11 +198,13 @@ pub fn goaway(
     };
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
     let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
-    let Some(pod) = Pod::of(connection.slot) else {
+    let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
     end_all(context, http2, &mut pod.again());
-    stop(context, Side::Responses, connection, &pod);
+    leave(Side::Responses, http2, &mut pod);
+    let flags = header.segment.flags;
+    end_packet(context, Side::Responses, connection, http2, &mut pod, flags);
 }
 
 /// Ends the newest stream that the server has refused, and looks for another one in another run of the program.

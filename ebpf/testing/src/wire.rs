@@ -361,6 +361,11 @@ impl Wire {
                 }
                 http2.way(side).direction.flags |= flag::UNREADABLE;
             }
+            if side == Side::Responses && http2.refuses(&self.ledger) {
+                for place in 0..http2.places() {
+                    http2.end_refused(&mut self.ledger, place);
+                }
+            }
             http2::leave(side, http2, &mut self.ledger);
             if side == Side::Requests
                 && self.conn.serialisation.has_buffered()
@@ -371,11 +376,6 @@ impl Wire {
         }
         if side == Side::Responses && segment.flags & Segment::FIN != 0 {
             http2.finish(&mut self.ledger);
-        }
-        if side == Side::Responses && http2.refuses(&self.ledger) {
-            for place in 0..http2.places() {
-                http2.end_refused(&mut self.ledger, place);
-            }
         }
         self.stop(arrival);
     }

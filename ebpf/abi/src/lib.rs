@@ -33,7 +33,7 @@ pub struct bpf_spin_lock {
 
 /// Number of overflow tables of a node: the number of HTTP/2 connections that can have more streams in flight than fit
 /// in their own tables. Each table takes 256 KiB.
-pub const OVERFLOW_TABLES: u32 = 16;
+pub const OVERFLOW_TABLES: u32 = 32;
 
 /// The owner of an overflow table.
 #[repr(C)]

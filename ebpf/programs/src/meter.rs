@@ -16,7 +16,7 @@ use ebb_abi::{
 };
 use ebb_parser::{
     conn::Lock,
-    http2::{OverflowClaim, OverflowTable},
+    http2::{OverflowClaim, OverflowTable, OverflowTables},
     packet::{Gauge, Meter},
 };
 
@@ -163,6 +163,16 @@ impl<const OVERFLOW: bool> Meter for Pod<OVERFLOW> {
     #[inline(always)]
     fn claim_overflow(&self, slot: u32) -> Option<OverflowClaim> {
         if !OVERFLOW {
+            return None;
+        }
+        let mut tables = OverflowTables::default();
+        for index in 0..OVERFLOW_TABLES {
+            let owner = OVERFLOW_OWNERS.get_ptr_mut(index)?;
+            // SAFETY: the pointer is to a field of a map value.
+            let other = unsafe { (&raw const (*owner).slot).read_volatile() };
+            tables.count(other, slot);
+        }
+        if !tables.has_room() {
             return None;
         }
         for index in 0..OVERFLOW_TABLES {

@@ -89,7 +89,10 @@ fn digit(direction: &mut Direction, byte: u8, detail: u8) {
         if direction.remaining > LARGEST {
             direction.flags |= flag::UNREADABLE;
         }
-        direction.remaining = direction.remaining.wrapping_mul(base) + u64::from(value);
+        direction.remaining = direction
+            .remaining
+            .wrapping_mul(base)
+            .wrapping_add(u64::from(value));
         direction.detail = detail | SEEN;
     } else if detail & SEEN != 0 {
         let list = if is_size { b';' } else { b',' };

@@ -18,7 +18,7 @@ mod words;
 pub use block::Block;
 pub use frame::Frame;
 pub use life::Http2;
-pub use overflow::{OVERFLOW_STREAMS, OverflowClaim, OverflowTable};
+pub use overflow::{OVERFLOW_STREAMS, OverflowClaim, OverflowTable, OverflowTables};
 pub use streams::{STREAMS, Streams};
 pub use table::Table;
 

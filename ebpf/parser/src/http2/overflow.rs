@@ -9,6 +9,8 @@
 
 use core::ptr::NonNull;
 
+use ebb_abi::NO_SLOT;
+
 use super::streams::{Note, StreamPlace, WAYS, choose, masked, places};
 use crate::{
     branchless::{opaque, some},
@@ -41,6 +43,29 @@ pub struct OverflowClaim {
     pub index: u32,
     /// Number of this claim: no other claim to the table has the same number.
     pub generation: u32,
+}
+
+/// The use of the node's overflow tables.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OverflowTables {
+    free: u64,
+    own: u64,
+}
+
+impl OverflowTables {
+    /// Counts a table that the pod `owner` uses, as seen by the pod `slot`.
+    #[inline(always)]
+    pub fn count(&mut self, owner: u32, slot: u32) {
+        self.free += 1 - opaque(some(owner ^ NO_SLOT));
+        self.own += 1 - opaque(some(owner ^ slot));
+    }
+
+    /// Returns whether the pod may claim one more table: it may have as many as are free, so that room is left for other
+    /// pods (see [`crate::out_of_order::share_has_room`]).
+    #[inline(always)]
+    pub fn has_room(self) -> bool {
+        self.own < self.free
+    }
 }
 
 /// The overflow table of a connection, if it has one.
@@ -237,6 +262,24 @@ mod tests {
         assert!((0..OVERFLOW_STREAMS).all(|at| later.id(at) == 0));
         assert!((0..count).all(|n| put(later, n * 2 + 1)));
         assert!((0..count).all(|n| earlier.find(n * 2 + 1).is_none()));
+    }
+
+    #[test]
+    fn t7_no_pod_can_take_all_tables() {
+        let mut owners = [NO_SLOT; ebb_abi::OVERFLOW_TABLES as usize];
+        let mut claim = |slot| {
+            let mut tables = OverflowTables::default();
+            owners.iter().for_each(|owner| tables.count(*owner, slot));
+            let free = owners.iter().position(|owner| *owner == NO_SLOT);
+            match free {
+                Some(free) if tables.has_room() => owners[free] = slot,
+                _ => return false,
+            }
+            true
+        };
+        assert_eq!((0..100).filter(|_| claim(1)).count(), 16);
+        assert_eq!((0..100).filter(|_| claim(2)).count(), 8);
+        assert!(claim(3) && !claim(1));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The programs of the compiled object: those attached to cgroups, and those called by other programs.
 //!
 //! This is the only list of programs in user space. The function of a program in `ebpf/programs/src/main.rs`, its slot
-//! in `ebb_abi` and its row in these lists have the same name. Only the two slots for overflow tables hold programs of other
-//! names.
+//! in `ebb_abi` and its row in these lists have the same name. Only the two slots for overflow tables hold programs of
+//! other names.
 
 use std::fmt::Write as _;
 

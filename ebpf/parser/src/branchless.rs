@@ -1,5 +1,5 @@
-//! Arithmetic in place of comparisons. For each branch, the verifier follows two paths: in a search through many places,
-//! there would be far too many.
+//! Comparisons without branches. The verifier follows both paths of a branch. A search through many places would have
+//! too many paths, so these functions compute the result of a comparison as a number.
 
 /// Returns 1 if a number is not 0, else 0.
 #[inline(always)]

@@ -44,7 +44,8 @@ pub trait Meter {
     /// with an overflow table to other programs, and all the other methods for overflow tables find none, except
     /// [`Self::release_overflow`].
     const HAS_OVERFLOW: bool;
-    /// Claims a free overflow table for a connection of the pod `slot`. Returns `None` if there is none.
+    /// Claims a free overflow table for a connection of the pod `slot`. Returns `None` if no table is free, or if the pod
+    /// has used its share of the tables.
     fn claim_overflow(&self, slot: u32) -> Option<OverflowClaim>;
     /// Returns the overflow table with the number `index`.
     fn overflow(&self, index: u32) -> Option<NonNull<OverflowTable>>;

@@ -159,7 +159,7 @@ impl Overflow {
         }
     }
 
-    /// Returns the identifier of the stream in a place; 0: there is none.
+    /// Returns the identifier of the stream in a place, or 0 if the place is free.
     #[inline(always)]
     pub(super) fn id(self, at: usize) -> u32 {
         let Some(table) = self.table() else { return 0 };

@@ -144,7 +144,7 @@ impl Streams {
         self.id(overflow, place) == id
     }
 
-    /// Returns the identifier of the stream in a place; 0: there is none.
+    /// Returns the identifier of the stream in a place, or 0 if the place is free.
     #[inline(always)]
     pub(super) fn id(&self, overflow: Overflow, place: StreamPlace) -> u32 {
         match place.in_overflow(overflow) {

@@ -38,9 +38,8 @@ pub(super) struct Call {
 }
 
 /// All programs that other programs call.
-pub(super) const CALLS: [Call; 18] = [
+pub(super) const CALLS: [Call; 17] = [
     Call::new("INGRESS", ingress::HANDSHAKE_STORE, "handshake_store", None),
-    Call::new("INGRESS", ingress::HTTP2_INGRESS, "http2_ingress", None),
     Call::new(
         "INGRESS",
         ingress::OUT_OF_ORDER_STORE,
@@ -77,6 +76,7 @@ pub(super) const CALLS: [Call; 18] = [
         "attach_mid_stream",
         None,
     ),
+    Call::new("EGRESS", egress::ATTACH_RESPONSES, "attach_responses", None),
     Call::new("INGRESS", ingress::LOG_INGRESS, "log_ingress", None),
     Call::new("EGRESS", egress::LOG_EGRESS, "log_egress", None),
     Call::new("SOCKETS", sockets::LOG_SOCK_OPS, "log_sock_ops", None),
@@ -86,7 +86,6 @@ pub(super) const CALLS: [Call; 18] = [
         "handshake_read_loop",
         Some("handshake_read"),
     ),
-    Call::new("EGRESS", egress::HTTP2_EGRESS, "http2_egress", None),
     Call::new(
         "EGRESS",
         egress::HTTP1_EGRESS_LOOP,

@@ -12,7 +12,7 @@ pub mod latency;
 use crate::latency::BUCKETS;
 
 /// Version of the layouts of all maps.
-pub const LAYOUT: u32 = 11;
+pub const LAYOUT: u32 = 12;
 
 /// Maximum number of pods that one loaded set of programs can count. Kubelet's default limit is 110 pods per node; some
 /// clusters allow 500.
@@ -273,28 +273,26 @@ pub mod ingress {
     pub const HTTP1_INGRESS_LOOP: u32 = 0;
     /// Stores data that arrives before the connection is established.
     pub const HANDSHAKE_STORE: u32 = 1;
-    /// Reads the rest of a packet in which the connection changes to HTTP/2.
-    pub const HTTP2_INGRESS: u32 = 2;
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
-    /// `bpf_loop`, this slot holds the program `http2_ingress`.
-    pub const HTTP2_INGRESS_LOOP: u32 = 3;
+    /// Reads the rest of a packet in which the connection changes to HTTP/2, or which needs more parser steps than one
+    /// run of a program takes. On a kernel without `bpf_loop`, this slot holds the program `http2_ingress`.
+    pub const HTTP2_INGRESS_LOOP: u32 = 2;
     /// Stores a segment that cannot be read yet: earlier bytes are missing, or another CPU is reading the connection.
-    pub const OUT_OF_ORDER_STORE: u32 = 4;
+    pub const OUT_OF_ORDER_STORE: u32 = 3;
     /// Reads the out-of-order buffer up to the first missing byte. On a kernel without `bpf_loop`, this slot holds the
     /// program `http1_drain`.
-    pub const HTTP1_DRAIN_LOOP: u32 = 5;
+    pub const HTTP1_DRAIN_LOOP: u32 = 4;
     /// Reads the out-of-order buffer of an HTTP/2 connection up to the first missing byte. On a kernel without
     /// `bpf_loop`, this slot holds the program `http2_drain`.
-    pub const HTTP2_DRAIN_LOOP: u32 = 6;
+    pub const HTTP2_DRAIN_LOOP: u32 = 5;
     /// Attaches mid-stream to a connection that was open before its cgroup was counted.
-    pub const ATTACH_MID_STREAM: u32 = 7;
+    pub const ATTACH_MID_STREAM: u32 = 6;
     /// Logs a rare event.
-    pub const LOG_INGRESS: u32 = 8;
+    pub const LOG_INGRESS: u32 = 7;
     /// Reads a packet of a connection that has an overflow table, or needs one. This slot holds the program
     /// `http2_ingress_loop`, and on a kernel without `bpf_loop` the program `http2_ingress_overflow`.
-    pub const HTTP2_INGRESS_OVERFLOW: u32 = 9;
+    pub const HTTP2_INGRESS_OVERFLOW: u32 = 8;
     /// Number of slots.
-    pub const PROGRAMS: u32 = 10;
+    pub const PROGRAMS: u32 = 9;
 }
 
 /// Slots of the program array `SOCKETS`, which `connections` calls.
@@ -313,19 +311,19 @@ pub mod egress {
     /// Reads the rest of a packet that needs more parser steps than one run of a program takes, or code for unusual
     /// messages. On a kernel without `bpf_loop`, this slot holds the program `http1_egress_rest`.
     pub const HTTP1_EGRESS_LOOP: u32 = 0;
-    /// Reads the rest of a packet in which the connection changes to HTTP/2.
-    pub const HTTP2_EGRESS: u32 = 1;
-    /// Reads the rest of a packet that needs more parser steps than one run of a program takes. On a kernel without
-    /// `bpf_loop`, this slot holds the program `http2_egress`.
-    pub const HTTP2_EGRESS_LOOP: u32 = 2;
+    /// Reads the rest of a packet in which the connection changes to HTTP/2, or which needs more parser steps than one
+    /// run of a program takes. On a kernel without `bpf_loop`, this slot holds the program `http2_egress`.
+    pub const HTTP2_EGRESS_LOOP: u32 = 1;
     /// Logs a rare event.
-    pub const LOG_EGRESS: u32 = 3;
+    pub const LOG_EGRESS: u32 = 2;
     /// Ends the streams that the server has refused with GOAWAY. On a kernel without `bpf_loop`, this slot holds the
     /// program `http2_goaway`.
-    pub const HTTP2_GOAWAY_LOOP: u32 = 4;
+    pub const HTTP2_GOAWAY_LOOP: u32 = 3;
     /// Reads a packet of a connection that has an overflow table. This slot holds the program `http2_egress_loop`, and
     /// on a kernel without `bpf_loop` the program `http2_egress_overflow`.
-    pub const HTTP2_EGRESS_OVERFLOW: u32 = 5;
+    pub const HTTP2_EGRESS_OVERFLOW: u32 = 4;
+    /// Looks for HTTP/2 in the server's data, on a connection that was open before its cgroup was counted.
+    pub const ATTACH_RESPONSES: u32 = 5;
     /// Number of slots.
     pub const PROGRAMS: u32 = 6;
 }

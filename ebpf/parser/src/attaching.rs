@@ -4,6 +4,8 @@
 //! Bias: the bytes before the segment are unknown, so only bytes that can hardly be anything else are recognised. If
 //! counting begins in the middle of a body, the body is not recognised, and is skipped.
 
+use crate::http2::kind;
+
 /// Maximum number of bytes at the beginning of a segment that are examined.
 pub const LOOK: usize = 16;
 
@@ -17,9 +19,12 @@ pub enum Beginning {
     Unknown,
     /// The head of an HTTP/1 request, or the preface of HTTP/2.
     Request,
-    /// The beginning of a TLS record or of an HTTP/2 frame. Neither can be read without the earlier bytes of the
-    /// connection.
-    Opaque,
+    /// The head of an HTTP/2 frame of type HEADERS.
+    Headers,
+    /// The head of an HTTP/2 frame of another type.
+    Frame,
+    /// A TLS record, which cannot be read.
+    Tls,
 }
 
 /// Determines from the first [`LOOK`] bytes of a segment what the segment begins with. The first byte is in the lowest
@@ -28,8 +33,13 @@ pub enum Beginning {
 pub fn beginning(words: [u64; 2]) -> Beginning {
     if is_request(words) {
         Beginning::Request
-    } else if is_tls(words[0]) || is_frame(words) {
-        Beginning::Opaque
+    } else if is_tls(words[0]) {
+        Beginning::Tls
+    } else if is_frame(words) {
+        match frame_kind(words) {
+            kind::HEADERS => Beginning::Headers,
+            _ => Beginning::Frame,
+        }
     } else {
         Beginning::Unknown
     }
@@ -67,30 +77,30 @@ fn is_tls(word: u64) -> bool {
     (0x14..=0x17).contains(&kind) && major == 3 && minor <= 4
 }
 
-/// Returns whether the bytes are the head of an HTTP/2 frame (RFC 9113, 4.1) as a client sends it, with a type and a
-/// length that are valid together.
+/// Returns the type of the HTTP/2 frame whose head these bytes are.
+#[inline(always)]
+fn frame_kind(words: [u64; 2]) -> u8 {
+    (words[0] >> 24) as u8
+}
+
+/// Returns whether the bytes are the head of an HTTP/2 frame (RFC 9113, 4.1), with a type and a length that are valid
+/// together. Only types that are usual between two requests or two responses are recognised.
 #[inline(always)]
 fn is_frame(words: [u64; 2]) -> bool {
     const LONGEST: u64 = 1 << 14;
     let length = words[0].swap_bytes() >> 40;
-    let kind = (words[0] >> 24) as u8;
+    let kind = frame_kind(words);
     let flags = (words[0] >> 32) as u8;
     let stream = ((words[0] >> 40) | (words[1] << 24)) as u32;
     let stream = stream.swap_bytes();
     let of_a_stream = stream & 1 == 1 && stream >> 31 == 0;
     match kind {
-        // DATA
-        0 => of_a_stream && length <= LONGEST && flags & !0b1001 == 0,
-        // HEADERS
-        1 => of_a_stream && length <= LONGEST && length > 0 && flags & !0b10_1101 == 0,
-        // RST_STREAM
-        3 => of_a_stream && length == 4,
-        // SETTINGS
-        4 => stream == 0 && length.is_multiple_of(6) && length <= 6 * 16 && flags <= 1,
-        // PING
-        6 => stream == 0 && length == 8 && flags <= 1,
-        // WINDOW_UPDATE
-        8 => (of_a_stream || stream == 0) && length == 4 && flags == 0,
+        kind::DATA => of_a_stream && length <= LONGEST && flags & !0b1001 == 0,
+        kind::HEADERS => of_a_stream && length <= LONGEST && length > 0 && flags & !0b10_1101 == 0,
+        kind::RST_STREAM => of_a_stream && length == 4,
+        kind::SETTINGS => stream == 0 && length.is_multiple_of(6) && length <= 6 * 16 && flags <= 1,
+        kind::PING => stream == 0 && length == 8 && flags <= 1,
+        kind::WINDOW_UPDATE => (of_a_stream || stream == 0) && length == 4 && flags == 0,
         _ => false,
     }
 }
@@ -136,19 +146,18 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_read() {
+    fn frames() {
+        // HEADERS that end stream 3, a PING, a WINDOW_UPDATE, and SETTINGS with the ACK flag.
+        let headers = b"\x00\x00\x0a\x01\x05\x00\x00\x00\x03";
+        assert_eq!(of(headers), Beginning::Headers);
         for bytes in [
-            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-            &b"\x17\x03\x03\x00\x20"[..],
-            // HEADERS that end stream 3, a PING, a WINDOW_UPDATE, and SETTINGS with the ACK flag.
-            &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x03"[..],
             &b"\x00\x00\x08\x06\x00\x00\x00\x00\x00"[..],
             &b"\x00\x00\x04\x08\x00\x00\x00\x00\x00"[..],
             &b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"[..],
         ] {
-            assert_eq!(of(bytes), Beginning::Opaque, "{bytes:?}");
+            assert_eq!(of(bytes), Beginning::Frame, "{bytes:?}");
         }
-        // A frame with an even stream number, a PING of 9 bytes, and zeros: no client sends them as frames, so they are
+        // A frame with an even stream number, a PING of 9 bytes, and zeros: nobody sends them as frames, so they are
         // not recognised.
         for bytes in [
             &b"\x00\x00\x0a\x01\x05\x00\x00\x00\x02"[..],
@@ -156,6 +165,16 @@ mod tests {
             &[0; 16][..],
         ] {
             assert_eq!(of(bytes), Beginning::Unknown, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn tls() {
+        for bytes in [
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+            &b"\x17\x03\x03\x00\x20"[..],
+        ] {
+            assert_eq!(of(bytes), Beginning::Tls, "{bytes:?}");
         }
     }
 }

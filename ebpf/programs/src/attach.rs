@@ -22,19 +22,22 @@ use aya_ebpf::{
     },
     programs::SkBuffContext,
 };
-use ebb_abi::{NO_SLOT, event, ingress};
+use ebb_abi::{NO_SLOT, egress, event, ingress};
 use ebb_parser::{
     attaching::{Beginning, LEAST, LOOK, beginning},
     conn::{Conn, state},
-    direction::Side,
+    direction::{Segment, Side},
     ends::Ends,
     packet::Meter as _,
 };
 
 use crate::{
-    maps::{CGROUPS, RULES, connection, do_not_count, go_on_in, is_not_counted, make_connection},
+    maps::{
+        CGROUPS, RULES, connection, do_not_count, go_on_in, http2, is_not_counted, make_connection,
+        make_http2,
+    },
     meter::{Pod, masked},
-    segment::{Header, ends},
+    segment::{Header, acknowledged, ends},
     serialisation,
     sockets::serves,
 };
@@ -64,13 +67,56 @@ pub fn mid_stream(context: &SkBuffContext) {
     if !serialisation::acquire(context, connection, &mut pod) {
         return;
     }
-    if connection.is(state::ATTACHING) {
+    if connection.is(state::ATTACHING) && !connection.is(state::HTTP2) {
         look(context, &header, connection, &mut pod);
     }
-    if !connection.is(state::ATTACHING) {
+    if connection.is(state::HTTP2) {
+        go_on_in(context, Side::Requests, ingress::HTTP2_INGRESS_LOOP);
+    } else if !connection.is(state::ATTACHING) {
         go_on_in(context, Side::Requests, ingress::HTTP1_INGRESS_LOOP);
     }
     serialisation::release(context, connection, &pod);
+}
+
+/// Looks for the head of a frame at the beginning of the server's data. From a head on, the data is read as HTTP/2.
+#[inline(always)]
+pub fn responses(context: &SkBuffContext) {
+    let Some(header) = Header::read(context) else {
+        return;
+    };
+    let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
+        return;
+    };
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
+    let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
+    let Some(mut pod) = Pod::of(connection.slot) else {
+        return;
+    };
+    if !http2.reads_responses() {
+        // SAFETY: the pointer is to the socket of the current packet.
+        let tcp = unsafe { bpf_tcp_sock(header.socket) };
+        if tcp.is_null() || header.segment.length == 0 {
+            return;
+        }
+        // SAFETY: the field is part of the structure that the helper has returned.
+        if unsafe { (*tcp).snd_nxt } != header.segment.first {
+            // A retransmission.
+            return;
+        }
+        let is_frame = read_beginning(context, header.segment).is_some_and(|beginning| {
+            beginning == Beginning::Headers || beginning == Beginning::Frame
+        });
+        if is_frame {
+            http2.attach_responses(header.segment.first);
+            http2.end_attaching(connection, &pod);
+        } else if http2.reads_requests() {
+            http2.become_opaque(&mut pod);
+            http2.end_attaching(connection, &pod);
+        } else {
+            return;
+        }
+    }
+    go_on_in(context, Side::Responses, egress::HTTP2_EGRESS_LOOP);
 }
 
 /// Reads the first bytes of a packet on a connection that is being attached mid-stream. If they begin a request, the
@@ -81,7 +127,7 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
     let segment = header.segment;
     // SAFETY: the pointer is to the socket of the current packet.
     let tcp = unsafe { bpf_tcp_sock(header.socket) };
-    if tcp.is_null() || segment.length < LEAST {
+    if tcp.is_null() {
         return;
     }
     // SAFETY: the fields are part of the structure that the helper has returned.
@@ -89,6 +135,68 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
     if (segment.first.wrapping_sub(received) as i32) < 0 {
         // The segment is a retransmission: the server has its bytes already.
         return;
+    }
+    let Some(found) = read_beginning(context, segment) else {
+        return;
+    };
+    let is_opaque = match found {
+        Beginning::Request => false,
+        Beginning::Tls => true,
+        Beginning::Headers | Beginning::Frame => {
+            return attach_http2(context, header, connection, pod, found, sent);
+        }
+        Beginning::Unknown => {
+            if !connection.is_unknown(sent) {
+                return;
+            }
+            true
+        }
+    };
+    connection.attach_at(segment.first, sent);
+    if is_opaque {
+        connection.become_opaque(pod, event::ATTACH_FAILED);
+    }
+}
+
+/// Handles a segment that begins with an HTTP/2 frame. `sent` is the sequence number of the server's next byte.
+#[inline(always)]
+fn attach_http2(
+    context: &SkBuffContext,
+    header: &Header,
+    connection: &mut Conn,
+    pod: &mut Pod,
+    found: Beginning,
+    sent: u32,
+) {
+    let Some(http2) = make_http2(header.socket) else {
+        pod.note(event::NO_MEMORY);
+        return;
+    };
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
+    let http2 = unsafe { &mut *http2 };
+    http2.belong_to(connection.slot);
+    let begins = found == Beginning::Headers
+        && (http2.reads_responses() || acknowledged(context, header) == Some(sent));
+    if !begins {
+        if http2.begin_attaching(pod) {
+            connection.happened(event::ATTACH_FAILED);
+        }
+        return;
+    }
+    if !connection.become_http2(pod) {
+        return;
+    }
+    if http2.attach_requests(pod, header.segment.first) {
+        connection.happened(event::RESUMED);
+    }
+    http2.end_attaching(connection, pod);
+}
+
+/// Returns what a segment begins with, or `None` if the segment is too short or cannot be read.
+#[inline(always)]
+fn read_beginning(context: &SkBuffContext, segment: Segment) -> Option<Beginning> {
+    if segment.length < LEAST {
+        return None;
     }
     let mut words = [0u64; LOOK / 8];
     let length = if segment.length < LOOK as u32 {
@@ -106,23 +214,7 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
             less + 1,
         )
     };
-    if loaded != 0 {
-        return;
-    }
-    let is_opaque = match beginning(words) {
-        Beginning::Request => false,
-        Beginning::Opaque => true,
-        Beginning::Unknown => {
-            if !connection.is_unknown(sent) {
-                return;
-            }
-            true
-        }
-    };
-    connection.attach_at(segment.first, sent);
-    if is_opaque {
-        connection.become_opaque(pod, event::ATTACH_FAILED);
-    }
+    (loaded == 0).then(|| beginning(words))
 }
 
 /// Creates the connection of a packet. Returns `None` if the connection is not to be counted.

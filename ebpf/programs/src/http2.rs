@@ -135,8 +135,8 @@ fn end_packet(
 #[inline(always)]
 pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &Pod) {
     let program = match side {
-        Side::Requests => ingress::HTTP2_INGRESS,
-        Side::Responses => egress::HTTP2_EGRESS,
+        Side::Requests => ingress::HTTP2_INGRESS_LOOP,
+        Side::Responses => egress::HTTP2_EGRESS_LOOP,
     };
     go_on_in(context, side, program);
     stop(context, side, connection, pod);

@@ -114,21 +114,21 @@ pub fn handshake_read(context: SockOpsContext) -> u32 {
     1
 }
 
-/// Reads the rest of an ingress packet in which the connection changes to HTTP/2. Called by `http1_ingress`.
-#[cgroup_skb(ingress)]
-pub fn http2_ingress(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Requests, |a, b, c, d, e| {
-        http2::steps(a, b, c, d, e)
-    });
-    1
-}
-
-/// Reads the rest of an HTTP/2 ingress packet that needs more parser steps than one run of a program takes, and the
-/// packets of connections with an overflow table. Called by `http1_ingress` and `http2_ingress`.
+/// Reads the rest of an ingress packet in which the connection changes to HTTP/2, or which needs more parser steps than
+/// one run of a program takes. Also reads the packets of connections with an overflow table. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Requests, |a, b, c, d, e| {
         loops::http2(a, b, c, d, e)
+    });
+    1
+}
+
+/// Does the work of `http2_ingress_loop` without `bpf_loop`: calls itself.
+#[cgroup_skb(ingress)]
+pub fn http2_ingress(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Requests, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
     });
     1
 }
@@ -142,7 +142,7 @@ pub fn http2_ingress_overflow(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Copies a segment to the out-of-order buffer. Called by `http1_ingress` and `http2_ingress`.
+/// Copies a segment to the out-of-order buffer. Called by `http1_ingress` and `http2_ingress_loop`.
 #[cgroup_skb(ingress)]
 pub fn out_of_order_store(context: SkBuffContext) -> i32 {
     out_of_order::store_packet(&context);
@@ -172,7 +172,7 @@ pub fn http2_drain_loop(context: SkBuffContext) -> i32 {
 }
 
 /// Reads the out-of-order buffer of an HTTP/2 connection without `bpf_loop`: each run reads at most one piece. Called
-/// by `http2_ingress`.
+/// by `http2_ingress_loop`.
 #[cgroup_skb(ingress)]
 pub fn http2_drain(context: SkBuffContext) -> i32 {
     out_of_order::drain_http2(&context);
@@ -183,6 +183,14 @@ pub fn http2_drain(context: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 pub fn attach_mid_stream(context: SkBuffContext) -> i32 {
     attach::mid_stream(&context);
+    1
+}
+
+/// Looks for HTTP/2 in the server's data, on a connection that was open before its cgroup was counted. Called by
+/// `http1_egress`.
+#[cgroup_skb(egress)]
+pub fn attach_responses(context: SkBuffContext) -> i32 {
+    attach::responses(&context);
     1
 }
 
@@ -248,21 +256,21 @@ pub fn http1_egress_rest(context: SkBuffContext) -> i32 {
     1
 }
 
-/// Reads the rest of an egress packet in which the connection changes to HTTP/2. Called by `http1_egress`.
-#[cgroup_skb(egress)]
-pub fn http2_egress(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Responses, |a, b, c, d, e| {
-        http2::steps(a, b, c, d, e)
-    });
-    1
-}
-
-/// Reads the rest of an HTTP/2 egress packet that needs more parser steps than one run of a program takes, and the
-/// packets of connections with an overflow table. Called by `http1_egress` and `http2_egress`.
+/// Reads the rest of an egress packet in which the connection changes to HTTP/2, or which needs more parser steps than
+/// one run of a program takes. Also reads the packets of connections with an overflow table. Called by `http1_egress`.
 #[cgroup_skb(egress)]
 pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
     http2::run(&context, Side::Responses, |a, b, c, d, e| {
         loops::http2(a, b, c, d, e)
+    });
+    1
+}
+
+/// Does the work of `http2_egress_loop` without `bpf_loop`: calls itself.
+#[cgroup_skb(egress)]
+pub fn http2_egress(context: SkBuffContext) -> i32 {
+    http2::run(&context, Side::Responses, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
     });
     1
 }

@@ -62,6 +62,8 @@ mod tcp {
     pub(super) const PORTS: usize = 0;
     /// The sequence number.
     pub(super) const SEQUENCE: usize = 4;
+    /// The number of the next byte that the sender expects.
+    pub(super) const ACKNOWLEDGMENT: usize = 8;
     /// The byte whose upper half is the length of the header, in words of 4 bytes.
     pub(super) const DATA_OFFSET: usize = 12;
     /// The flags.
@@ -178,6 +180,15 @@ pub fn ends(context: &SkBuffContext, header: &Header) -> Option<Ends> {
         local_port: u32::from(u16::from_be(local_port)),
         remote_port: u32::from(u16::from_be(remote_port)),
     })
+}
+
+/// Returns the sequence number up to which the sender of a TCP packet has received the other end's data.
+#[inline(always)]
+pub fn acknowledged(context: &SkBuffContext, header: &Header) -> Option<u32> {
+    let number: u32 = context
+        .load(header.transport as usize + tcp::ACKNOWLEDGMENT)
+        .ok()?;
+    Some(u32::from_be(number))
 }
 
 /// A packet, and the slot of the pod whose rules apply to it.

@@ -67,9 +67,11 @@ pub fn run<const UNUSUAL: bool>(
         if !connection.is(state::ATTACHING) {
             return speaks_http2(context, side, connection, &mut pod, header);
         }
-        if side == Side::Requests {
-            go_on_in(context, side, ingress::ATTACH_MID_STREAM);
-        }
+        let attach = match side {
+            Side::Requests => ingress::ATTACH_MID_STREAM,
+            Side::Responses => egress::ATTACH_RESPONSES,
+        };
+        go_on_in(context, side, attach);
         return stop(context, side, connection, &pod);
     }
     if side == Side::Responses {

@@ -10,13 +10,16 @@ use crate::{
 /// Number of bytes of a frame's head.
 const HEAD: u32 = 9;
 
-/// Types of frames that the parser handles.
-pub(super) mod kind {
+/// Types of frames (RFC 9113, section 6).
+pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0;
     pub(crate) const HEADERS: u8 = 1;
     pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
     pub(crate) const PUSH_PROMISE: u8 = 5;
+    pub(crate) const PING: u8 = 6;
     pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
     pub(crate) const CONTINUATION: u8 = 9;
 }
 

@@ -33,13 +33,17 @@ use crate::{
 };
 
 /// Closed: nothing more is counted.
-const CLOSED: u32 = 1;
+pub(super) const CLOSED: u32 = 1;
 
 /// Opaque (cannot be read): the connection itself counts as one request in flight until it closes.
-const OPAQUE: u32 = 1 << 1;
+pub(super) const OPAQUE: u32 = 1 << 1;
 
 /// The connection is closed or opaque, and one CPU has counted all streams that were in flight as aborted.
 const STREAMS_ABORTED: u32 = 1 << 2;
+
+/// Attached mid-stream, and no stream can be recognised yet: the connection itself counts as one request in flight
+/// (see [`super::attach`]).
+pub(super) const ATTACHING: u32 = 1 << 3;
 
 /// Value for a stream that was reset, used instead of a status class.
 pub(super) const RESET: u8 = u8::MAX;
@@ -55,7 +59,7 @@ pub struct Http2 {
     pub lock: Lock,
     /// The pod slot.
     pub slot: u32,
-    state: u32,
+    pub(super) state: u32,
     /// Identifier of the stream that ingress is removing from the count at the moment; 0: none.
     taking: u32,
     /// Value of `begun` when [`STREAMS_ABORTED`] was set: streams that began later have not been counted as aborted.
@@ -610,13 +614,15 @@ impl Http2 {
     /// request in flight. If only the server has sent data, this function only ends the HTTP/2 parsing: the HTTP/1
     /// parser makes the connection opaque when the client sends data.
     #[inline(always)]
-    pub(super) fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
+    pub fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
         let lock = &raw mut self.lock;
         let (first, begun) = meter.locked(lock, || {
-            let first = self.is_read();
+            // While attaching, the connection already counts as one request in flight.
+            let attaching = self.state & ATTACHING != 0;
+            let first = self.is_read() && !attaching;
             let begun = self.open() != 0 || self.requests.direction.flags != 0;
-            if first {
-                self.state |= if begun { OPAQUE } else { CLOSED };
+            if first || attaching {
+                self.state |= if begun || attaching { OPAQUE } else { CLOSED };
             }
             (first, begun)
         });
@@ -668,7 +674,7 @@ impl Http2 {
             return;
         }
         self.free_overflow(meter);
-        if was & OPAQUE != 0 {
+        if was & (OPAQUE | ATTACHING) != 0 {
             let now = meter.now();
             meter.gauge(Gauge::Opaque, u64::MAX);
             meter.end(ended::OPAQUE, 1, now);

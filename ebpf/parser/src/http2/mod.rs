@@ -4,6 +4,7 @@
 //! without decoding them (see [`block`]), to find the status, probes and excluded paths. As with HTTP/1, a connection
 //! that cannot be read becomes opaque.
 
+mod attach;
 mod block;
 mod field;
 mod frame;
@@ -17,6 +18,7 @@ mod words;
 
 pub use block::Block;
 pub use frame::Frame;
+pub(crate) use frame::kind;
 pub use life::Http2;
 pub use overflow::{OVERFLOW_STREAMS, OverflowClaim, OverflowTable, OverflowTables};
 pub use streams::{STREAMS, Streams};

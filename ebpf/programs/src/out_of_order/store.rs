@@ -38,7 +38,9 @@ pub fn store_packet(context: &SkBuffContext) {
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    if connection.is(state::TUNNEL | state::OPAQUE | state::ATTACHING) {
+    if connection.is(state::TUNNEL | state::OPAQUE)
+        || (connection.is(state::ATTACHING) && !connection.is(state::HTTP2))
+    {
         // The segment is not stored, because the parsers would not read it.
     } else {
         match store(context, &header, connection, &pod) {

@@ -479,6 +479,12 @@ impl Conn {
         self.open() > 0 && self.connects & (1u64 << (self.ended % MARK_BITS)) != 0
     }
 
+    /// Returns whether the request that is being read is a CONNECT request.
+    #[inline(always)]
+    pub fn is_newest_connect(&self) -> bool {
+        self.connects & self.newest_bit() != 0
+    }
+
     /// Excludes the request that is being read: removes it from the counts exactly, as if it had never arrived.
     #[inline(always)]
     pub fn exclude<M: Meter>(&mut self, meter: &mut M) {

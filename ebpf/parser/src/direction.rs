@@ -15,16 +15,18 @@ pub mod phase {
     pub const BODY: u8 = 1;
     /// The line that opens a chunk.
     pub const CHUNK_HEAD: u8 = 2;
-    /// `remaining` bytes of a chunk, including its closing CRLF.
+    /// `remaining` bytes of a chunk. Of a response, these include the line end after its data.
     pub const CHUNK_DATA: u8 = 3;
     /// Lines after the last chunk, up to an empty one.
     pub const TRAILER: u8 = 4;
     /// The value of a field, or the size of a chunk, that is read byte by byte (see `http1::value`).
     pub const VALUE: u8 = 5;
+    /// The line end after the data of a chunk of a request.
+    pub const CHUNK_END: u8 = 6;
     /// A body that ends with the connection, or when another message is recognised (see `http1::resume`).
-    pub const UNTIL_CLOSE: u8 = 6;
+    pub const UNTIL_CLOSE: u8 = 7;
     /// Bytes that are not parsed: the connection is a tunnel or opaque, or the server sends bytes of no response.
-    pub const IGNORE: u8 = 7;
+    pub const IGNORE: u8 = 8;
 }
 
 /// Properties of the current message: the bits of `Direction::flags`.
@@ -57,8 +59,10 @@ pub mod flag {
     pub const HTTP2: u16 = 1 << 12;
     /// The parser has begun to read a piece of the out-of-order buffer, and needs more steps for the rest of the piece.
     pub const MIDWAY: u16 = 1 << 15;
-    /// The response names h2c as the protocol to switch to.
+    /// The response names h2c as the protocol to switch to. Of a request: see [`HTTP10`].
     pub const H2C: u16 = 1 << 13;
+    /// The version of the request is HTTP/1.0. Of a response: see [`H2C`].
+    pub const HTTP10: u16 = 1 << 13;
     /// The client announces the body of its request (`Expect`), and no byte of the body has arrived yet.
     pub const EXPECT: u16 = 1 << 14;
 }
@@ -144,13 +148,14 @@ pub struct Direction {
     /// One of [`phase`].
     pub phase: u8,
     /// A detail of the phase. In [`phase::VALUE`]: see `http1::value`. In [`phase::IGNORE`]: [`Self::NEVER_HTTP1`] or
-    /// 0. In all other phases: 0.
+    /// 0. In [`phase::HEAD`]: [`Self::LONG_START_LINE`] or 0. In all other phases: 0.
     pub detail: u8,
     /// Bits of [`flag`].
     pub flags: u16,
     /// Remaining bytes of the body or chunk.
     pub remaining: u64,
-    /// Status code of the current response; 0 before its status line.
+    /// Status code of the current response; 0 before its status line. Of a request: the length of its body that has been
+    /// read before another one, plus 1 (see `http1::value`).
     pub status: u64,
     /// Time at which the current packet was sent, ns; 0: not known.
     pub stamp: u64,
@@ -337,6 +342,9 @@ impl Direction {
 
     /// The bytes of this direction will never be HTTP/1: no message is searched for. A bit of `detail`.
     pub const NEVER_HTTP1: u8 = 1 << 7;
+
+    /// The parser skips the rest of a long start line. A bit of `detail`.
+    pub const LONG_START_LINE: u8 = 1;
 
     /// From now on, skips all data of this direction.
     #[inline(always)]

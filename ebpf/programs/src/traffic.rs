@@ -114,7 +114,7 @@ pub fn run<const UNUSUAL: bool>(
         }
     }
     if side == Side::Responses && segment.flags & (Segment::FIN | Segment::RST) != 0 {
-        last_byte(connection, &mut pod, segment.flags & Segment::RST == 0);
+        last_byte(connection, &mut pod, true);
         count_out(connection, &mut pod, state::SENT_LAST);
     }
     stop(context, side, connection, &pod);

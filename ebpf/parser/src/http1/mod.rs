@@ -231,7 +231,7 @@ pub fn step<const UNUSUAL: bool, P: Packet, M: Meter>(
     // A body or chunk that follows the line is skipped in the same step, because one egress packet can have hundreds of
     // chunks, and the number of steps is limited.
     let direction = conn.side(side);
-    if in_body(direction) && !skip(direction, segment) {
+    if in_body(direction) && !skip(side, direction, segment) {
         return Step::Done;
     }
     if conn.side(side).has(flag::COMPLETE) {
@@ -259,14 +259,17 @@ fn in_body(direction: &Direction) -> bool {
 
 /// Skips bytes of a body or chunk. Returns `true` if the body or chunk has ended.
 #[inline(always)]
-fn skip(direction: &mut Direction, segment: Segment) -> bool {
+fn skip(side: Side, direction: &mut Direction, segment: Segment) -> bool {
     let skipped = direction.pass(segment, direction.remaining);
     direction.remaining -= skipped;
     if direction.remaining > 0 {
         return false;
     }
     if direction.phase_now() == phase::CHUNK_DATA {
-        direction.phase = phase::CHUNK_HEAD;
+        direction.phase = match side {
+            Side::Requests => phase::CHUNK_END,
+            Side::Responses => phase::CHUNK_HEAD,
+        };
     } else {
         direction.flags |= flag::COMPLETE;
     }
@@ -304,7 +307,7 @@ fn begin_line<const UNUSUAL: bool, P: Packet, M: Meter>(
         if !UNUSUAL {
             return Some(Step::Unusual);
         }
-        value::step(direction);
+        value::step(side, direction);
         return Some(Step::More);
     }
     if side == Side::Requests {
@@ -334,6 +337,7 @@ fn begin_line<const UNUSUAL: bool, P: Packet, M: Meter>(
     let direction = conn.side(side);
     direction.window.line_filter = if direction.has(flag::SKIP_LINE)
         || direction.phase_now() == phase::CHUNK_HEAD
+        || (side == Side::Requests && direction.phase_now() == phase::CHUNK_END)
         || (direction.phase_now() == phase::HEAD && direction.has(flag::START_LINE))
     {
         fields::EVERY
@@ -362,6 +366,10 @@ fn read_line<const UNUSUAL: bool, P: Packet, M: Meter>(
         Search::Found => {
             if direction.has(flag::SKIP_LINE) {
                 direction.flags &= !flag::SKIP_LINE;
+                if side == Side::Requests {
+                    request::skip_line(direction);
+                    direction.detail = 0;
+                }
                 return Step::More;
             }
         }
@@ -375,6 +383,9 @@ fn read_line<const UNUSUAL: bool, P: Packet, M: Meter>(
             }
             direction.window.read_beginning();
             if skips {
+                if side == Side::Requests {
+                    request::skip_line(direction);
+                }
                 return Step::more(segment.left(direction) > 0);
             }
             direction.flags |= flag::SKIP_LINE;
@@ -385,13 +396,17 @@ fn read_line<const UNUSUAL: bool, P: Packet, M: Meter>(
 
 /// Prepares to read the data of a chunk. After the chunk of size 0, only trailers follow.
 #[inline(always)]
-fn set_chunk_size(direction: &mut Direction, size: u64) {
+fn set_chunk_size(side: Side, direction: &mut Direction, size: u64) {
     if size == 0 {
         direction.phase = phase::TRAILER;
     } else {
         direction.phase = phase::CHUNK_DATA;
-        // `remaining` includes the CRLF after the data.
-        direction.remaining = size.saturating_add(2);
+        // Of a response, `remaining` includes the CRLF after the data. Of a request, this CRLF is read: without it,
+        // servers disagree on where the next chunk begins.
+        direction.remaining = match side {
+            Side::Requests => size,
+            Side::Responses => size.saturating_add(2),
+        };
     }
 }
 
@@ -407,9 +422,16 @@ fn line<const UNUSUAL: bool, P: Packet, M: Meter>(
     let line = Line::of(direction);
     match direction.phase_now() {
         phase::CHUNK_HEAD => match fields::chunk_size(&direction.window, line) {
-            None => value::begin(direction, Value::Size, line, 0),
-            Some(size) => set_chunk_size(direction, size),
+            None => value::begin(side, direction, Value::Size, line, 0),
+            Some(size) => set_chunk_size(side, direction, size),
         },
+        phase::CHUNK_END if side == Side::Requests => {
+            if line.end == line.start + 1 && direction.window.byte(line.start) == b'\r' {
+                direction.phase = phase::CHUNK_HEAD;
+            } else {
+                direction.flags |= flag::UNREADABLE;
+            }
+        }
         phase::TRAILER => {
             if fields::is_empty(&direction.window, line) {
                 direction.flags |= flag::COMPLETE;

@@ -5,7 +5,10 @@
 //! Bias: the header is skipped only if nothing has been counted on the connection. A server that does not expect the
 //! header rejects it, so no request can be hidden behind it.
 
-use super::{Line, request::begins_as};
+use super::{
+    Line,
+    request::{begins_as, names_http1},
+};
 use crate::{
     conn::Conn,
     direction::{Direction, flag, phase},
@@ -13,10 +16,7 @@ use crate::{
 };
 
 /// First bytes of the header of version 1, which is a line of text.
-const LINE: u64 = text(b"PROXY \0\0");
-
-/// Number of bytes of [`LINE`].
-const LINE_BYTES: u32 = 6;
+const LINES: [u64; 2] = [text(b"PROXY TC"), text(b"PROXY UN")];
 
 /// First eight bytes of the header of version 2, which is binary.
 const SIGNATURE: u64 = text(b"\r\n\r\n\0\r\nQ");
@@ -41,21 +41,21 @@ fn is_first(conn: &Conn) -> bool {
 #[inline(always)]
 pub(super) fn may_be_line(conn: &Conn) -> bool {
     let window = &conn.requests.window;
-    let there = window.unread();
-    let there = if there < LINE_BYTES {
-        there
-    } else {
-        LINE_BYTES
-    };
-    is_first(conn) && begins_as(window.eight(window.start), LINE, there)
+    is_first(conn) && begins_line(window.eight(window.start), window.unread())
+}
+
+#[inline(always)]
+fn begins_line(word: u64, there: u32) -> bool {
+    LINES.iter().any(|line| begins_as(word, *line, there))
 }
 
 /// Returns whether a line is the header of version 1. The caller skips the line.
 #[inline(always)]
 pub(super) fn is_line(direction: &Direction, line: Line) -> bool {
     !direction.has(flag::BEGUN)
-        && line.end >= line.start + LINE_BYTES
-        && begins_as(direction.window.eight(line.start), LINE, LINE_BYTES)
+        && line.end >= line.start + 8
+        && begins_line(direction.window.eight(line.start), 8)
+        && names_http1::<true>(&direction.window, line).is_none()
 }
 
 /// Skips the header of version 2. Returns `true` if the unread bytes begin with the header, or could begin with it:

@@ -2,11 +2,11 @@
 
 use ebb_abi::MAX_EXCLUDED_PATH;
 
-use super::{Line, fields, proxy};
+use super::{Line, fields, proxy, read_again};
 use crate::{
     attaching::{Beginning, LOOK, beginning},
     conn::Conn,
-    direction::{Direction, flag, phase},
+    direction::{Direction, Side, flag, phase},
     packet::{Meter, Packet},
     window::{LOWER, Window, equal_bytes, lowest_byte, text},
 };
@@ -157,13 +157,18 @@ pub(super) fn head_line<const UNUSUAL: bool, P: Packet, M: Meter>(
         head_end(conn, meter);
         return false;
     }
+    if direction.window.byte(line.start) == b'\r' {
+        // Some servers end the head at a lone carriage return.
+        direction.flags |= flag::UNREADABLE;
+        return false;
+    }
     let name = fields::name(&direction.window, line);
     if is_probe(&direction.window, line, name) {
         direction.flags |= flag::EXCLUDED;
     } else if fields::is_expect(name.0) {
         direction.flags |= flag::EXPECT;
     } else {
-        fields::framing(direction, line, name);
+        fields::framing(Side::Requests, direction, line, name);
     }
     false
 }
@@ -196,15 +201,32 @@ fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line:
         direction.flags |= flag::HTTP2;
         return false;
     }
-    let is_http1 = !line.whole || names_http1::<UNUSUAL>(&direction.window, line);
+    let version = if line.whole {
+        names_http1::<UNUSUAL>(&direction.window, line)
+    } else {
+        if direction.has(flag::SKIP_LINE) {
+            direction.detail = Direction::LONG_START_LINE;
+        }
+        read_last_digit(direction);
+        Some(1)
+    };
+    let is_http1 = version.is_some();
     if !UNUSUAL && !is_http1 {
         return true;
+    }
+    if UNUSUAL && !direction.has(flag::BEGUN) && direction.window.byte(line.start) == b'\r' {
+        // Common servers skip a lone carriage return before a request.
+        read_again(direction, line, 1);
+        return false;
+    }
+    if version == Some(0) {
+        direction.flags |= flag::HTTP10;
     }
     direction.flags &= !flag::START_LINE;
     let method = direction.window.eight(line.start);
     let too_late = conn.server_speaks_http2();
-    // The request line is not readable in three cases: it begins with a carriage return (then no request has been
-    // counted); it does not name HTTP/1; or the server has begun HTTP/2 before the client sent anything.
+    // The request line is not readable in three cases: it looked like a header of the PROXY protocol (then no request
+    // has been counted); it does not name HTTP/1; or the server has begun HTTP/2 before the client sent anything.
     if !conn.requests.has(flag::BEGUN) || !is_http1 || too_late {
         conn.requests.flags |= flag::UNREADABLE;
         return false;
@@ -229,18 +251,43 @@ fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line:
     false
 }
 
-/// Returns whether the line ends in `HTTP/1.` and a digit. With `UNUSUAL`, blanks may follow, which common servers
-/// accept.
+/// Handles the next part of a long line that is not kept. A start line ends with the version.
 #[inline(always)]
-pub(super) fn names_http1<const UNUSUAL: bool>(window: &Window, line: Line) -> bool {
+pub(super) fn skip_line(direction: &mut Direction) {
+    if direction.detail_now() == Direction::LONG_START_LINE {
+        read_last_digit(direction);
+    }
+}
+
+/// Records whether the version of a request can be HTTP/1.0: the last digit of its start line is 0. Called for each part
+/// of a long start line, so that the result does not depend on how packets cut the line.
+#[inline(always)]
+fn read_last_digit(direction: &mut Direction) {
+    let (start, end) = direction.window.line();
+    let last = |behind: u32| direction.window.byte(behind.wrapping_sub(1));
+    let behind = end.wrapping_sub(u32::from(last(end) == b'\r'));
+    if end > start && behind > start {
+        let is_zero = last(behind) == b'0';
+        direction.flags &= !flag::HTTP10;
+        if is_zero {
+            direction.flags |= flag::HTTP10;
+        }
+    }
+}
+
+/// Returns the digit after `HTTP/1.` at the end of a line, or `None` if the line does not end like this. With `UNUSUAL`,
+/// blanks may follow, which common servers accept.
+#[inline(always)]
+pub(super) fn names_http1<const UNUSUAL: bool>(window: &Window, line: Line) -> Option<u8> {
     let end = if UNUSUAL {
         fields::trimmed(window, line)
     } else {
         line.end - u32::from(window.byte(line.end.wrapping_sub(1)) == b'\r')
     };
-    end >= line.start + 8
-        && window.eight(end - 8) & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0")
-        && window.byte(end - 1).is_ascii_digit()
+    let last = window.eight(end.wrapping_sub(8));
+    let digit = ((last >> 56) as u8).wrapping_sub(b'0');
+    (end >= line.start + 8 && last & 0x00ff_ffff_ffff_ffff == text(b"HTTP/1.\0") && digit <= 9)
+        .then_some(digit)
 }
 
 /// Decides, at the first bytes after a head with `Expect`, whether they are the body. If the server has answered
@@ -301,14 +348,23 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
         conn.exclude(meter);
     }
     conn.head_read();
+    let is_connect = conn.is_newest_connect();
     let direction = &mut conn.requests;
-    if direction.has(flag::CHUNKED) {
-        direction.phase = phase::CHUNK_HEAD;
-    } else if direction.has(flag::CODED) {
-        // The end of the body cannot be known (RFC 9112, 6.3, case 4), so the body could hide a request.
-        direction.flags |= flag::UNREADABLE;
+    if direction.flags & (flag::CHUNKED | flag::CODED) != 0 {
+        // With another coding, the end of the body cannot be known (RFC 9112, 6.3, case 4). With a length too, or on
+        // HTTP/1.0, servers disagree on whether the coding counts (RFC 9112, 6.1). A CONNECT has no body, but some
+        // servers read one (RFC 9110, 9.3.6). In each case, the body could hide a request.
+        if direction.flags & (flag::CODED | flag::LENGTH | flag::HTTP10) != 0 || is_connect {
+            direction.flags |= flag::UNREADABLE;
+        } else {
+            direction.phase = phase::CHUNK_HEAD;
+        }
     } else if direction.has(flag::LENGTH) && direction.remaining > 0 {
-        direction.phase = phase::BODY;
+        if is_connect {
+            direction.flags |= flag::UNREADABLE;
+        } else {
+            direction.phase = phase::BODY;
+        }
     } else {
         // A request with neither Transfer-Encoding nor Content-Length has no body (RFC 9112, 6.3, case 7).
         direction.flags |= flag::COMPLETE;

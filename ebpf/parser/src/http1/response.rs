@@ -5,7 +5,7 @@ use ebb_abi::ended;
 use super::{Line, fields};
 use crate::{
     conn::{Conn, state},
-    direction::{flag, phase},
+    direction::{Side, flag, phase},
     packet::Meter,
     window::{LOWER, Window, text},
 };
@@ -63,7 +63,7 @@ pub(super) fn head_line(conn: &mut Conn, line: Line) {
     if names_h2c(&direction.window, line, name) {
         direction.flags |= flag::H2C;
     }
-    fields::framing(direction, line, name);
+    fields::framing(Side::Responses, direction, line, name);
 }
 
 /// Returns whether a header field names HTTP/2 (`h2c`) as the protocol to switch to (RFC 7540, 3.2).
@@ -183,9 +183,10 @@ fn way(status: u64) -> usize {
     }
 }
 
-/// Handles the end of the server's data. `complete` is true if the server has sent a FIN. In two cases, the request
-/// that is being answered ends with the class of its status: it is the request of a tunnel; or its response body ends
-/// with the connection, and the server has sent a FIN. All other requests in flight are aborted.
+/// Handles the end of the server's data. `complete` is true if the server has sent a FIN or a RST: TCP sends a RST if
+/// the server closes the connection before it has read all data of the client, as servers do after an error. In two
+/// cases, the request that is being answered ends with the class of its status: it is the request of a tunnel; or its
+/// response body ends with the connection, and `complete` is true. All other requests in flight are aborted.
 #[inline(always)]
 pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
     let whole = conn.is(state::TUNNEL)

@@ -97,5 +97,5 @@ fn begins_with_request<P: Packet>(direction: &mut Direction, packet: &P, segment
         end,
         whole: true,
     };
-    names_http1::<true>(&direction.window, line)
+    names_http1::<true>(&direction.window, line).is_some()
 }

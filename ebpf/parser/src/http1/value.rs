@@ -9,7 +9,7 @@ use super::{
     fields::{is_blank, leading_blanks},
     read_again, set_chunk_size,
 };
-use crate::direction::{Direction, flag, phase};
+use crate::direction::{Direction, Side, flag, phase};
 
 /// The meaning of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,13 @@ pub(super) enum Value {
 
 /// The bits of `Direction::detail` that hold the [`Value`].
 const KIND: u8 = 3;
-/// Of a number: a digit has been read. Of a list: the last byte that was read is a blank.
+/// Of a number: a digit has been read. Of codings: the last byte that was read is a blank.
 const SEEN: u8 = 1 << 2;
 /// The line has ended. The next byte decides whether the value has ended, too.
 const LINE_ENDED: u8 = 1 << 3;
+
+/// Of a length: its last digit has been read.
+const DIGITS_ENDED: u8 = 1 << 4;
 
 /// A number up to this one stays below 2^64 if one more digit follows.
 const LARGEST: u64 = u64::MAX / 16 - 1;
@@ -39,22 +42,36 @@ const CHUNKED: u64 = u64::from_be_bytes(*b"\0chunked");
 
 /// Begins to read a value. The value begins `offset` bytes after the beginning of the current line.
 #[inline(always)]
-pub(super) fn begin(direction: &mut Direction, value: Value, line: Line, offset: u32) {
+pub(super) fn begin(side: Side, direction: &mut Direction, value: Value, line: Line, offset: u32) {
     read_again(direction, line, offset);
     direction.phase = phase::VALUE;
     direction.detail = value as u8;
+    if side == Side::Requests && value == Value::Length && direction.has(flag::LENGTH) {
+        keep_length(direction);
+    }
     direction.remaining = 0;
+}
+
+/// Keeps the length of a request's body that has just been read, to compare it with another one: servers disagree on
+/// which of two different lengths is valid (RFC 9112, 6.3, case 5). A request has no status, so its field is free.
+#[inline(always)]
+fn keep_length(direction: &mut Direction) {
+    let kept = direction.remaining.wrapping_add(1);
+    if direction.status != 0 && direction.status != kept {
+        direction.flags |= flag::UNREADABLE;
+    }
+    direction.status = kept;
 }
 
 /// Reads the next byte of a value, or the blanks before it.
 #[inline(always)]
-pub(super) fn step(direction: &mut Direction) {
+pub(super) fn step(side: Side, direction: &mut Direction) {
     let detail = direction.detail_now();
     let window = &mut direction.window;
     let is_coding = detail & KIND == Value::Coding as u8;
     let blanks = leading_blanks(window.eight(window.start));
     // A blank after a digit is the end of the number, and is read as a byte.
-    if blanks != 0 && (is_coding || detail & SEEN == 0) {
+    if blanks != 0 && (is_coding || detail & SEEN == 0 || detail & DIGITS_ENDED != 0) {
         let unread = window.unread();
         window.start += if blanks < unread { blanks } else { unread };
         let seen = if is_coding { SEEN } else { 0 };
@@ -62,20 +79,20 @@ pub(super) fn step(direction: &mut Direction) {
         return;
     }
     if detail & LINE_ENDED != 0 {
-        return end(direction, detail);
+        return end(side, direction, detail);
     }
     let byte = window.byte(window.start);
     window.start += 1;
     if is_coding {
         coding(direction, byte, detail);
     } else {
-        digit(direction, byte, detail);
+        digit(side, direction, byte, detail);
     }
 }
 
 /// Reads one byte of a number.
 #[inline(always)]
-fn digit(direction: &mut Direction, byte: u8, detail: u8) {
+fn digit(side: Side, direction: &mut Direction, byte: u8, detail: u8) {
     let is_size = detail & KIND == Value::Size as u8;
     let decimal = byte.wrapping_sub(b'0');
     let letter = (byte | 0x20).wrapping_sub(b'a');
@@ -86,7 +103,7 @@ fn digit(direction: &mut Direction, byte: u8, detail: u8) {
         letter.wrapping_add(10)
     };
     if decimal <= 9 || (is_size && letter <= 5) {
-        if direction.remaining > LARGEST {
+        if direction.remaining > LARGEST || detail & DIGITS_ENDED != 0 {
             direction.flags |= flag::UNREADABLE;
         }
         direction.remaining = direction
@@ -94,49 +111,65 @@ fn digit(direction: &mut Direction, byte: u8, detail: u8) {
             .wrapping_mul(base)
             .wrapping_add(u64::from(value));
         direction.detail = detail | SEEN;
-    } else if detail & SEEN != 0 {
-        let list = if is_size { b';' } else { b',' };
-        if !is_blank(byte) && byte != b'\n' && byte != list {
+    } else if detail & SEEN == 0 {
+        if byte == b'\n' && !is_size {
+            direction.detail = detail | LINE_ENDED;
+        } else if byte != b'\r' {
+            direction.flags |= flag::UNREADABLE;
+        }
+    } else if is_size {
+        // The chunk extensions follow.
+        if !is_blank(byte) && byte != b'\n' && byte != b';' {
             direction.flags |= flag::UNREADABLE;
         }
         if byte != b'\n' {
             direction.flags |= flag::SKIP_LINE;
         }
-        end(direction, detail);
-    } else if byte == b'\n' && !is_size {
-        direction.detail = detail | LINE_ENDED;
-    } else if byte != b'\r' {
-        direction.flags |= flag::UNREADABLE;
+        end(side, direction, detail);
+    } else if byte == b'\n' {
+        direction.detail = detail | DIGITS_ENDED | LINE_ENDED;
+    } else if byte == b',' {
+        // A list of equal lengths, "5, 5", is allowed (RFC 9110, 8.6).
+        if side == Side::Requests {
+            keep_length(direction);
+        }
+        direction.remaining = 0;
+        direction.detail = detail & !(SEEN | DIGITS_ENDED);
+    } else {
+        if !is_blank(byte) {
+            direction.flags |= flag::UNREADABLE;
+        }
+        direction.detail = detail | DIGITS_ENDED;
     }
 }
 
 /// Reads one byte of a list of codings. `remaining` holds the last eight bytes of the list, with letters in lower case,
-/// and with one blank for several.
+/// with one blank for several, and without blanks behind a comma.
 #[inline(always)]
 fn coding(direction: &mut Direction, byte: u8, detail: u8) {
     if byte == b'\n' {
         direction.detail = detail | LINE_ENDED;
     } else if byte != b'\r' {
         let last = direction.remaining;
-        let last = if detail & SEEN != 0 && last != 0 {
+        let last = if detail & SEEN != 0 && last != 0 && last as u8 != b',' {
             last << 8 | u64::from(b' ')
         } else {
             last
         };
-        direction.remaining = last << 8 | u64::from(byte | 0x20);
+        direction.remaining = last << 8 | u64::from(byte.to_ascii_lowercase());
         direction.detail = detail & !SEEN;
     }
 }
 
 /// Records a value that has been read.
 #[inline(always)]
-fn end(direction: &mut Direction, detail: u8) {
+fn end(side: Side, direction: &mut Direction, detail: u8) {
     direction.detail = 0;
     direction.phase = phase::HEAD;
     if detail & KIND == Value::Coding as u8 {
         let before = (direction.remaining >> 56) as u8;
-        let is_chunked = direction.remaining & (u64::MAX >> 8) == CHUNKED
-            && (before == 0 || before == b' ' || before == b',');
+        let is_chunked =
+            direction.remaining & (u64::MAX >> 8) == CHUNKED && (before == 0 || before == b',');
         direction.flags |= if is_chunked {
             flag::CHUNKED
         } else {
@@ -145,8 +178,11 @@ fn end(direction: &mut Direction, detail: u8) {
     } else if detail & SEEN == 0 {
         direction.flags |= flag::UNREADABLE;
     } else if detail & KIND == Value::Size as u8 {
-        set_chunk_size(direction, direction.remaining);
+        set_chunk_size(side, direction, direction.remaining);
     } else {
+        if side == Side::Requests && direction.status != 0 {
+            keep_length(direction);
+        }
         direction.flags |= flag::LENGTH;
     }
 }

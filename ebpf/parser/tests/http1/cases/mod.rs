@@ -1,5 +1,6 @@
 //! The exchanges that are written by hand, by topic.
 
+mod ambiguous;
 mod bodies;
 mod heads;
 mod nothing;
@@ -20,6 +21,7 @@ pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 /// Returns all cases.
 pub(crate) fn all() -> Vec<Exchange> {
     [
+        ambiguous::all(),
         bodies::all(),
         heads::all(),
         nothing::all(),

@@ -15,7 +15,7 @@ const OPAQUE: usize = 7;
 const HELLO: [u8; 12] = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, b'\n'];
 
 /// The client sends bytes that cannot be read. Later it sends a request.
-fn client(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
+pub(super) fn client(name: &'static str, bytes: impl AsRef<[u8]>) -> Exchange {
     resumes(
         exchange(name)
             .client(bytes)

@@ -1,13 +1,15 @@
 //! The counting rules of a pod: its ports and its excluded paths.
 
-use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules};
+use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules, clients};
 
 /// The counting rules of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Serving ports (`ebb.dev/ports`). If empty, every listening port is a serving port, but connections from inside
-    /// the pod are not counted.
+    /// the pod are not counted, unless `only_inside` is set.
     pub ports: Vec<u16>,
+    /// Only connections from inside the pod are counted, such as those from a sidecar to the application.
+    pub only_inside: bool,
     /// Paths to which requests are not counted (`ebb.dev/exclude-paths`). The path of a request is compared without its
     /// query.
     pub exclude_paths: Vec<String>,
@@ -45,6 +47,13 @@ impl Rules {
         let mut rules = PodRules {
             port_count: self.ports.len() as u32,
             has_exclusions: u32::from(!self.exclude_paths.is_empty()),
+            clients: if self.only_inside {
+                clients::INSIDE
+            } else if self.ports.is_empty() {
+                clients::OUTSIDE
+            } else {
+                clients::ALL
+            },
             ports: [0; MAX_PORTS],
         };
         for (to, from) in rules.ports.iter_mut().zip(&self.ports) {
@@ -70,6 +79,7 @@ impl Rules {
         exclude_paths.sort();
         Self {
             ports: ports.copied().collect(),
+            only_inside: rules.clients == clients::INSIDE,
             exclude_paths,
         }
     }
@@ -140,6 +150,7 @@ mod tests {
     fn rules_are_read_back_as_they_were_written() {
         let rules = Rules {
             ports: vec![80, 8080],
+            only_inside: true,
             exclude_paths: vec![
                 "/healthz".into(),
                 format!("/{}", "x".repeat(MAX_EXCLUDED_PATH - 1)),

@@ -15,6 +15,15 @@ use serde::Deserialize;
 /// <https://linkerd.io/2/reference/proxy-configuration/>).
 const SIDECARS: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 
+/// The variable in which Istio tells its sidecar how connections are redirected, and the annotation with which a pod
+/// selects that (<https://istio.io/latest/docs/reference/config/annotations/#SidecarInterceptionMode>).
+const INTERCEPTION_VARIABLE: &str = "ISTIO_META_INTERCEPTION_MODE";
+const INTERCEPTION_ANNOTATION: &str = "sidecar.istio.io/interceptionMode";
+
+/// The value for redirection without a change of the address: the socket that the sidecar accepts has the application's
+/// port, so its port does not tell it from the application's own socket.
+const TPROXY: &str = "TPROXY";
+
 /// The annotations that Istio and Linkerd add to a pod into which they have put a sidecar.
 const MESH_ANNOTATIONS: [&str; 2] = ["sidecar.istio.io/status", "linkerd.io/proxy-version"];
 
@@ -24,7 +33,16 @@ const MESH_ANNOTATIONS: [&str; 2] = ["sidecar.istio.io/status", "linkerd.io/prox
 pub(super) struct Container {
     name: String,
     ports: Vec<Port>,
+    env: Vec<Variable>,
     restart_policy: Option<String>,
+}
+
+/// The fields of a container's environment variable that are parsed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Variable {
+    name: String,
+    value: String,
 }
 
 /// The fields of a container's port that are parsed.
@@ -35,17 +53,25 @@ struct Port {
     protocol: Option<String>,
 }
 
-/// Returns the ports at which the requests of a pod are counted; none if they are counted at the edge. `given` is the
-/// value of `ebb.dev/hop`.
+/// The connections of a pod on which its requests are counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct CountedHop {
+    /// Only connections to these ports; none: to every port that listens.
+    pub(super) ports: Vec<u16>,
+    /// Only connections from inside the pod.
+    pub(super) only_inside: bool,
+}
+
+/// Returns the connections on which the requests of a pod are counted. `given` is the value of `ebb.dev/hop`.
 ///
 /// # Errors
 /// The annotation asks for the application's hop, but no container declares a port. The string says what to do.
-pub(super) fn ports(
+pub(super) fn counted(
     given: Option<Hop>,
     annotations: Option<&BTreeMap<String, String>>,
     containers: &[Container],
     init_containers: &[Container],
-) -> Result<Vec<u16>, String> {
+) -> Result<CountedHop, String> {
     let has_annotation = annotations.is_some_and(|annotations| {
         MESH_ANNOTATIONS
             .iter()
@@ -55,12 +81,17 @@ pub(super) fn ports(
     let native = init_containers
         .iter()
         .filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    let is_sidecar = |container: &Container| SIDECARS.contains(&container.name.as_str());
-    let has_sidecar = has_annotation || containers.iter().chain(native).any(is_sidecar);
+    let is_sidecar = |container: &&Container| SIDECARS.contains(&container.name.as_str());
+    let sidecar = containers.iter().chain(native).find(is_sidecar);
+    let has_sidecar = has_annotation || sidecar.is_some();
     let hop = given.unwrap_or(if has_sidecar { Hop::App } else { Hop::Edge });
     if hop == Hop::Edge {
-        return Ok(Vec::new());
+        return Ok(CountedHop::default());
     }
+    let only_inside = sidecar.is_some_and(Container::uses_tproxy)
+        || annotations
+            .and_then(|annotations| annotations.get(INTERCEPTION_ANNOTATION))
+            .is_some_and(|mode| mode == TPROXY);
     let mut ports: Vec<u16> = containers
         .iter()
         .filter(|container| !is_sidecar(container))
@@ -77,7 +108,16 @@ pub(super) fn ports(
                 .to_owned(),
         );
     }
-    Ok(ports)
+    Ok(CountedHop { ports, only_inside })
+}
+
+impl Container {
+    /// Returns whether connections are redirected to this sidecar without a change of their address.
+    fn uses_tproxy(&self) -> bool {
+        self.env
+            .iter()
+            .any(|variable| variable.name == INTERCEPTION_VARIABLE && variable.value == TPROXY)
+    }
 }
 
 #[cfg(test)]
@@ -104,12 +144,14 @@ mod tests {
         let all = containers(json!([app(), istio]));
         let alone = containers(json!([app()]));
         for found in [
-            ports(None, None, &all, &[]),
-            ports(None, None, &alone, &containers(json!([native]))),
-            ports(None, Some(&annotated), &alone, &[]),
-            ports(Some(Hop::App), None, &alone, &[]),
+            counted(None, None, &all, &[]),
+            counted(None, None, &alone, &containers(json!([native]))),
+            counted(None, Some(&annotated), &alone, &[]),
+            counted(Some(Hop::App), None, &alone, &[]),
         ] {
-            assert_eq!(found.unwrap(), [8080, 8443]);
+            let found = found.unwrap();
+            assert_eq!(found.ports, [8080, 8443]);
+            assert!(!found.only_inside);
         }
     }
 
@@ -119,20 +161,50 @@ mod tests {
         let init = containers(json!([{"name": "istio-proxy"}]));
         let mesh = containers(json!([app(), {"name": "istio-proxy"}]));
         for found in [
-            ports(None, None, &alone, &[]),
+            counted(None, None, &alone, &[]),
             // An init container that ends is no sidecar.
-            ports(None, None, &alone, &init),
-            ports(Some(Hop::Edge), None, &mesh, &[]),
+            counted(None, None, &alone, &init),
+            counted(Some(Hop::Edge), None, &mesh, &[]),
         ] {
-            assert!(found.unwrap().is_empty());
+            assert_eq!(found.unwrap(), CountedHop::default());
         }
+    }
+
+    /// With TPROXY, the socket that the sidecar accepts has the application's port, too.
+    #[test]
+    fn with_tproxy_only_the_sidecar_is_a_client() {
+        let mode = |mode: &str| {
+            let env = json!([{"name": "POD", "valueFrom": {}}, {"name": INTERCEPTION_VARIABLE, "value": mode}]);
+            containers(json!([app(), {"name": "istio-proxy", "env": env}]))
+        };
+        assert!(
+            counted(None, None, &mode("TPROXY"), &[])
+                .unwrap()
+                .only_inside
+        );
+        assert!(
+            !counted(None, None, &mode("REDIRECT"), &[])
+                .unwrap()
+                .only_inside
+        );
+        let edge = counted(Some(Hop::Edge), None, &mode("TPROXY"), &[]);
+        assert_eq!(edge.unwrap(), CountedHop::default());
+        let key = INTERCEPTION_ANNOTATION.to_owned();
+        let annotated = BTreeMap::from([(key, TPROXY.to_owned())]);
+        let found = counted(
+            Some(Hop::App),
+            Some(&annotated),
+            &containers(json!([app()])),
+            &[],
+        );
+        assert!(found.unwrap().only_inside);
     }
 
     #[test]
     fn an_application_without_a_port_is_named() {
         let mesh = containers(json!([{"name": "app"}, {"name": "istio-proxy"}]));
-        assert!(ports(None, None, &mesh, &[]).unwrap().is_empty());
-        let why = ports(Some(Hop::App), None, &mesh, &[]).unwrap_err();
+        assert!(counted(None, None, &mesh, &[]).unwrap().ports.is_empty());
+        let why = counted(Some(Hop::App), None, &mesh, &[]).unwrap_err();
         assert!(
             why.contains("containerPort") && why.contains("ebb.dev/ports"),
             "{why}"

@@ -16,7 +16,7 @@ use kube::Resource;
 use serde::Deserialize;
 
 use super::{
-    hop::{self, Container},
+    hop::{self, Container, CountedHop},
     kubelet::Qos,
 };
 
@@ -148,9 +148,10 @@ impl Pod {
                 // kernel.
                 exclude_paths.sort();
                 exclude_paths.dedup();
-                match self.ports(annotations.ports, annotations.hop) {
-                    Ok(ports) => OptIn::Count(pod_spec(Rules {
+                match self.counted_hop(annotations.ports, annotations.hop) {
+                    Ok(CountedHop { ports, only_inside }) => OptIn::Count(pod_spec(Rules {
                         ports,
+                        only_inside,
                         exclude_paths,
                     })),
                     Err(why) => OptIn::Rejected(pod_spec(Rules::default()), cut(why)),
@@ -160,11 +161,14 @@ impl Pod {
         }
     }
 
-    /// Returns the ports at which the requests are counted; none: every port that listens. The annotation
-    /// `ebb.dev/ports` (`named`) takes precedence over the hop.
-    fn ports(&self, named: Vec<u16>, hop: Option<Hop>) -> Result<Vec<u16>, String> {
+    /// Returns the connections on which the requests are counted. The annotation `ebb.dev/ports` (`named`) takes
+    /// precedence over the hop.
+    fn counted_hop(&self, named: Vec<u16>, hop: Option<Hop>) -> Result<CountedHop, String> {
         if !named.is_empty() {
-            return Ok(named);
+            return Ok(CountedHop {
+                ports: named,
+                only_inside: false,
+            });
         }
         let annotations = self.metadata.annotations.as_ref();
         let Spec {
@@ -172,7 +176,7 @@ impl Pod {
             init_containers,
             ..
         } = &self.spec;
-        hop::ports(hop, annotations, containers, init_containers)
+        hop::counted(hop, annotations, containers, init_containers)
     }
 
     /// Returns the runtime class if its name says that the pod has its own kernel.

@@ -75,6 +75,7 @@ impl Meter {
     ) -> Result<Attached, CounterError> {
         let rules = Rules {
             ports: vec![port],
+            only_inside: false,
             exclude_paths: self.exclude_paths.clone(),
         };
         let mut state = self.lock();

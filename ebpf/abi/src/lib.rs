@@ -243,6 +243,16 @@ impl PodCounters {
     }
 }
 
+/// Clients whose connections are counted: the values of `PodRules::clients`.
+pub mod clients {
+    /// Clients outside the pod.
+    pub const OUTSIDE: u32 = 0;
+    /// All clients.
+    pub const ALL: u32 = 1;
+    /// Clients inside the pod.
+    pub const INSIDE: u32 = 2;
+}
+
 /// The rules for counting the connections of a pod, set by user space.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -252,6 +262,8 @@ pub struct PodRules {
     pub port_count: u32,
     /// 1 if the pod has excluded paths.
     pub has_exclusions: u32,
+    /// Whose connections are counted: one of [`clients`].
+    pub clients: u32,
     /// The ports on which the pod serves requests, host byte order.
     pub ports: [u16; MAX_PORTS],
 }
@@ -358,7 +370,7 @@ mod tests {
         // The CPU fetches cache lines in pairs: `ends` must not be in the pair that holds the counters of starts.
         assert_eq!(core::mem::offset_of!(PodCounters, ends), 2 * LINE);
         assert_eq!(core::mem::offset_of!(PodCounters, latency), 4 * LINE);
-        assert_eq!(size_of::<PodRules>(), 40);
+        assert_eq!(size_of::<PodRules>(), 44);
         assert_eq!(size_of::<Exclusion>(), 48);
     }
 

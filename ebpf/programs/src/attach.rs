@@ -3,8 +3,8 @@
 //! The programs find such a connection by a packet that arrives on it, and count the connection from its next request
 //! on. If no request can be recognised in the data that arrives, the connection becomes opaque. A connection is counted
 //! only if the pod is its server, not its client. If the rules name ports, the connection's local port must be one of
-//! them. If the rules name none, a socket must listen on the connection's local address, and the other end must not be
-//! in the same cgroup.
+//! them. If the rules name none, a socket must listen on the connection's local address. The rules also say whether the
+//! other end must be in the same cgroup, or must not be (`PodRules::clients`).
 //!
 //! The kernel calls the program `connections` at the close of a connection only if this call was requested when the
 //! connection opened. So the close of these connections is counted by the program `socket_release` (Linux 5.9).
@@ -22,7 +22,7 @@ use aya_ebpf::{
     },
     programs::SkBuffContext,
 };
-use ebb_abi::{NO_SLOT, egress, event, ingress};
+use ebb_abi::{NO_SLOT, clients, egress, event, ingress};
 use ebb_parser::{
     attaching::{Beginning, LEAST, LOOK, beginning},
     conn::{Conn, state},
@@ -275,11 +275,14 @@ fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
         // SAFETY: the pointer is to a value of the map, and is read once.
         let slot = unsafe { *slot };
         let rules = RULES.get(slot)?;
-        let counted = if rules.port_count != 0 {
+        let is_served = if rules.port_count != 0 {
             serves(rules, here.local_port)
         } else {
-            listens(context, &here) && !is_inner(context, &here, cgroup, level)
+            listens(context, &here)
         };
+        let counted = is_served
+            && (rules.clients == clients::ALL
+                || is_inner(context, &here, cgroup, level) == (rules.clients == clients::INSIDE));
         return Some(if counted { slot } else { NO_SLOT });
     }
     None

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{SockContext, SockOpsContext},
 };
 use ebb_abi::{
-    NO_SLOT, PodRules, event,
+    NO_SLOT, PodRules, clients, event,
     sockets::{HANDSHAKE_READ_LOOP, LOG_SOCK_OPS},
 };
 use ebb_parser::{
@@ -106,8 +106,11 @@ pub fn ends(context: &SockOpsContext) -> Ends {
 #[inline(always)]
 fn opened_from_here(context: &SockOpsContext) {
     let slot = slot();
-    if slot == NO_SLOT || RULES.get(slot).is_none_or(|rules| rules.port_count != 0) {
-        // With ports, a connection counts whoever its client is.
+    if slot == NO_SLOT
+        || RULES
+            .get(slot)
+            .is_none_or(|rules| rules.clients == clients::ALL)
+    {
         return;
     }
     // The record must be removed when the connection closes, because another client may then get the port.
@@ -174,23 +177,26 @@ fn accepted(context: &SockOpsContext) {
     }
     let Some(rules) = RULES.get(slot) else { return };
     let here = ends(context);
-    if rules.port_count == 0 {
+    if rules.port_count != 0 && !serves(rules, here.local_port) {
+        return;
+    }
+    if rules.clients != clients::ALL {
         let client = ClientEnd {
             address: here.remote,
             port: here.remote_port,
             slot,
         };
         // A proxy and its application can be in one pod. Each request would be counted twice if the connection between
-        // them were counted, too. Nor are requests counted that the application sends through a proxy in its pod.
-        if INNER.get_ptr(client).is_some() {
+        // them and the connection from outside were both counted. Nor are requests counted that the application sends
+        // through a proxy in its pod.
+        let is_inside = INNER.get_ptr(client).is_some();
+        if is_inside != (rules.clients == clients::INSIDE) {
             // Otherwise the first packet would attach the connection mid-stream.
             if let Some(socket) = socket(context) {
                 do_not_count(socket);
             }
             return;
         }
-    } else if !serves(rules, here.local_port) {
-        return;
     }
     let Some(socket) = socket(context) else {
         return;

@@ -115,12 +115,9 @@ pub(super) fn framing(side: Side, direction: &mut Direction, line: Line, name: (
         }
         match content_length(window, line) {
             Some(length) if !may_be_folded(side, window) => {
-                if side == Side::Requests
-                    && direction.has(flag::LENGTH)
-                    && direction.remaining != length
-                {
-                    // Servers disagree on which length is valid (RFC 9112, 6.3, case 5).
-                    direction.flags |= flag::UNREADABLE;
+                if direction.has(flag::LENGTH) && direction.remaining != length {
+                    // It is not certain which length is valid (RFC 9112, 6.3, case 5).
+                    direction.flags |= unknown_end(side);
                 }
                 direction.remaining = length;
                 direction.flags |= flag::LENGTH;
@@ -153,12 +150,22 @@ fn is_name(window: &Window, hyphen: u32, colon: u32) -> bool {
 }
 
 /// Handles the name of a field that defines the length of a body, without its hyphen or its colon. If a blank is in the
-/// place of the colon (`colon`), some servers take the field for the one it looks like, and others ignore it (RFC 9112,
-/// 5.1). All servers ignore other names.
+/// place of the colon (`colon`), some programs take the field for the one it looks like, and others ignore it (RFC 9112,
+/// 5.1). All programs ignore other names.
 #[inline(always)]
 fn not_a_name(side: Side, direction: &mut Direction, colon: u32) {
-    if side == Side::Requests && is_blank(direction.window.byte(colon)) {
-        direction.flags |= flag::UNREADABLE;
+    if is_blank(direction.window.byte(colon)) {
+        direction.flags |= unknown_end(side);
+    }
+}
+
+/// Returns the flag of a message whose end cannot be found. A client could hide a request in such a request, so it makes
+/// the connection opaque. Such a response ends at the latest when the next request arrives.
+#[inline(always)]
+fn unknown_end(side: Side) -> u16 {
+    match side {
+        Side::Requests => flag::UNREADABLE,
+        Side::Responses => flag::CODED,
     }
 }
 

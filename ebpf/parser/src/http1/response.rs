@@ -17,10 +17,11 @@ pub(super) const STATUS: u32 = 12;
 /// Returns `false` if the bytes are not a status line.
 #[inline(always)]
 pub(super) fn begin(conn: &mut Conn) -> bool {
+    let is_unasked = conn.open() == 0 && conn.started != 0;
     let direction = &mut conn.responses;
     if direction.phase_now() != phase::HEAD
         || !direction.has(flag::START_LINE)
-        || direction.window.unread() < STATUS
+        || (direction.window.unread() < STATUS && !is_unasked)
     {
         return true;
     }
@@ -28,6 +29,11 @@ pub(super) fn begin(conn: &mut Conn) -> bool {
     if first == b'\r' || first == b'\n' {
         // Common clients skip empty lines before a status line.
         return true;
+    }
+    if direction.window.unread() < STATUS {
+        // No response is awaited, so these bytes must not become the beginning of the next one.
+        direction.flags |= flag::UNREADABLE;
+        return false;
     }
     match status(&direction.window) {
         Some(status) => {

@@ -18,6 +18,8 @@ pub(super) fn all() -> Vec<Exchange> {
     all.extend(numbers());
     all.extend(statuses());
     all.extend(unbounded_responses());
+    all.extend(uncertain_responses());
+    all.extend(surplus_bytes());
     all.extend(expectations());
     all.extend(proxy_headers());
     all
@@ -157,6 +159,54 @@ fn statuses() -> Vec<Exchange> {
                 .flying(0)
                 .ended(5, 1)
                 .ended(2, 1)
+        })
+        .collect()
+}
+
+/// Responses whose end is not certain: requests never add up.
+fn uncertain_responses() -> Vec<Exchange> {
+    let heads = [
+        "Content-Length: 900\r\nTransfer-Encoding : chunked",
+        "Content-Length: 5\r\nContent-Length: 9",
+        "Content-Length: 5 \r\nContent-Length: 9",
+        "Transfer-Encoding: x chunked",
+    ];
+    let response = |head| format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\nhello");
+    heads
+        .iter()
+        .map(|head| {
+            let mut exchange = exchange("responses whose end is not certain");
+            for _ in 0..5 {
+                exchange = exchange
+                    .client(GET)
+                    .flying(1)
+                    .segment(Side::Responses, response(head))
+                    .flying(1);
+            }
+            exchange
+                .client(GET)
+                .flying(1)
+                .segment(Side::Responses, OK)
+                .flying(0)
+                .ended(2, 6)
+        })
+        .collect()
+}
+
+/// Bytes that the server sends after a complete response do not become the beginning of the next response.
+fn surplus_bytes() -> Vec<Exchange> {
+    (1..16)
+        .map(|length| {
+            exchange("surplus bytes after a response")
+                .client(GET)
+                .server(OK)
+                .server("!".repeat(length))
+                .flying(0)
+                .client(GET)
+                .flying(1)
+                .segment(Side::Responses, OK)
+                .flying(0)
+                .ended(2, 2)
         })
         .collect()
 }

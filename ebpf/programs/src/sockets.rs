@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{
-        BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
-        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_TCP_CLOSE, bpf_sock,
+        BPF_ANY, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE, bpf_sock,
     },
     helpers::generated::bpf_load_hdr_opt,
     programs::{SockContext, SockOpsContext},
@@ -41,7 +41,7 @@ const AF_INET: u32 = 2;
 #[inline(always)]
 pub fn run(context: &SockOpsContext) {
     match context.op() {
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => opened_from_here(context),
+        BPF_SOCK_OPS_TCP_CONNECT_CB => opens_from_here(context),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(context),
         BPF_SOCK_OPS_STATE_CB if context.arg(1) == BPF_TCP_CLOSE => closed(context),
         _ => {}
@@ -101,10 +101,11 @@ pub fn ends(context: &SockOpsContext) -> Ends {
     }
 }
 
-/// Records a connection that was opened from inside the cgroup. The client's end of a connection is established first,
-/// when it gets the SYN-ACK. At that time the server's end is still waiting for the ACK.
+/// Records a connection that is being opened from inside the cgroup. The client's end has its address and port, and its
+/// SYN has not been sent (`tcp_connect` in net/ipv4/tcp_output.c). With TCP Fast Open, the server's end can be
+/// established before the client's.
 #[inline(always)]
-fn opened_from_here(context: &SockOpsContext) {
+fn opens_from_here(context: &SockOpsContext) {
     let slot = slot();
     if slot == NO_SLOT
         || RULES

@@ -2,11 +2,13 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use ebb_fixtures::client::Client;
-use ebb_fixtures::server::{HaProxy, Nginx, Sample, Setup};
-use ebb_fixtures::watch::Watch;
-use ebb_fixtures::{Case, Need, TestCgroup};
+use ebb_fixtures::net::{NetNs, allow_fast_open};
+use ebb_fixtures::server::{HaProxy, Nginx, Sample, Scripted, Setup, Then};
+use ebb_fixtures::watch::{Ends, SOON, Watch};
+use ebb_fixtures::{Case, Need, Process, TestCgroup};
 
 use super::INTERVAL;
 
@@ -34,6 +36,11 @@ pub(super) const CASES: &[Case] = &[
     Case::beside("exact::haproxy_before_an_app_counts_once", HAPROXY, || {
         through(haproxy, Hop::Any);
     }),
+    Case::beside(
+        "exact::fast_open_inside_a_pod_counts_not_at_all",
+        super::CURL,
+        fast_open,
+    ),
     Case::beside("exact::ports_pick_the_outer_hop", NGINX, || {
         through(nginx_http1, Hop::Outer);
     }),
@@ -148,4 +155,40 @@ fn through(proxy: fn(&TestCgroup, SocketAddr) -> Proxy, hop: Hop) {
     let asked = if hop == Hop::Outer { 0 } else { 2 };
     assert_eq!(totals.requests, REQUESTS + asked, "{totals:?}");
     assert_eq!(totals.ends().answered, REQUESTS + asked, "{totals:?}");
+}
+
+/// A client in the pod sends its requests with TCP Fast Open: the server's end of the connection is established before
+/// the client's end.
+fn fast_open() {
+    const REPLY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    const REQUESTS: u64 = 5;
+    let namespace = NetNs::new();
+    let allowed = namespace.inside(allow_fast_open);
+    allowed.expect("root in this namespace");
+    let pod = TestCgroup::new();
+    let server = namespace.inside(|| Scripted::start(&pod, REPLY, Then::FastOpen));
+    let mut watch = Watch::start(&pod, INTERVAL, &[]);
+    let opened = || namespace.figure("netstat", "TcpExt", "TCPFastOpenPassive");
+    let before = opened();
+    for _ in 0..REQUESTS {
+        let mut command = Command::new("curl");
+        command.args([
+            "--silent",
+            "--fail",
+            "--output",
+            "/dev/null",
+            "--tcp-fastopen",
+        ]);
+        command.arg(format!("http://{}/", server.address()));
+        let mut curl = namespace.inside(|| Process::start(command, Some(&pod)));
+        let status = curl.wait(SOON);
+        assert!(status.success(), "{status}");
+    }
+    assert_eq!(
+        opened() - before,
+        REQUESTS,
+        "connections with TCP Fast Open"
+    );
+    let totals = watch.settle();
+    assert_eq!(totals.ends(), Ends::answered(0), "{totals:?}");
 }

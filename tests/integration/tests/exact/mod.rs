@@ -13,6 +13,7 @@ mod http2;
 mod kernel_messages;
 mod loss;
 mod mean;
+mod mesh;
 mod mid_stream;
 mod mixed;
 mod packets;
@@ -44,6 +45,7 @@ pub(crate) fn cases() -> Vec<Case> {
             mid_stream::CASES,
             loss::CASES,
             mean::CASES,
+            mesh::CASES,
             mixed::CASES,
             kernel_messages::CASES,
             packets::CASES,

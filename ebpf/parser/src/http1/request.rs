@@ -201,6 +201,13 @@ fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line:
         direction.flags |= flag::HTTP2;
         return false;
     }
+    if direction.window.byte(line.start) == b'\r' {
+        // Common servers skip a lone carriage return before a request.
+        if UNUSUAL {
+            read_again(direction, line, 1);
+        }
+        return !UNUSUAL;
+    }
     let version = if line.whole {
         names_http1::<UNUSUAL>(&direction.window, line)
     } else {
@@ -213,11 +220,6 @@ fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line:
     let is_http1 = version.is_some();
     if !UNUSUAL && !is_http1 {
         return true;
-    }
-    if UNUSUAL && !direction.has(flag::BEGUN) && direction.window.byte(line.start) == b'\r' {
-        // Common servers skip a lone carriage return before a request.
-        read_again(direction, line, 1);
-        return false;
     }
     if version == Some(0) {
         direction.flags |= flag::HTTP10;

@@ -21,7 +21,7 @@ pub(super) fn begin(conn: &mut Conn) -> bool {
     let direction = &mut conn.responses;
     if direction.phase_now() != phase::HEAD
         || !direction.has(flag::START_LINE)
-        || (direction.window.unread() < STATUS && !is_unasked)
+        || (!is_unasked && direction.window.unread() < STATUS)
     {
         return true;
     }
@@ -30,7 +30,7 @@ pub(super) fn begin(conn: &mut Conn) -> bool {
         // Common clients skip empty lines before a status line.
         return true;
     }
-    if direction.window.unread() < STATUS {
+    if is_unasked {
         // No response is awaited, so these bytes must not become the beginning of the next one.
         direction.flags |= flag::UNREADABLE;
         return false;

@@ -33,8 +33,8 @@ use ebb_parser::{
 
 use crate::{
     maps::{
-        CGROUPS, RULES, connection, do_not_count, go_on_in, http2, is_not_counted, make_connection,
-        make_http2,
+        CGROUPS, INNER, RULES, connection, do_not_count, go_on_in, http2, is_not_counted,
+        make_connection, make_http2,
     },
     meter::{Pod, masked},
     segment::{Header, acknowledged, ends},
@@ -282,7 +282,8 @@ fn slot(context: &SkBuffContext, header: &Header) -> Option<u32> {
         };
         let counted = is_served
             && (rules.clients == clients::ALL
-                || is_inner(context, &here, cgroup, level) == (rules.clients == clients::INSIDE));
+                || is_inside(context, &here, cgroup, level, slot)
+                    == (rules.clients == clients::INSIDE));
         return Some(if counted { slot } else { NO_SLOT });
     }
     None
@@ -300,12 +301,14 @@ fn listens(context: &SkBuffContext, here: &Ends) -> bool {
     look_up(context, &nobody, |socket| {
         // SAFETY: every socket has this field.
         unsafe { (*socket).state == BPF_TCP_LISTEN }
-    })
+    }) == Some(true)
 }
 
-/// Returns whether the other end of a connection is also in this cgroup.
+/// Returns whether the other end of a connection is also in this cgroup, whose pod has the given slot. If NAT has
+/// changed the destination, there is no socket with the addresses that this end sees. Then the client is inside if it
+/// was inside when it opened the connection.
 #[inline(always)]
-fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bool {
+fn is_inside(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32, slot: u32) -> bool {
     let there = Ends {
         local: here.remote,
         remote: here.local,
@@ -316,12 +319,17 @@ fn is_inner(context: &SkBuffContext, here: &Ends, cgroup: u64, level: i32) -> bo
         // SAFETY: the lookup holds a reference to the socket while this closure runs.
         unsafe { bpf_sk_ancestor_cgroup_id(socket.cast(), level) == cgroup }
     })
+    .unwrap_or_else(|| INNER.get_ptr(here.remote_client(slot)).is_some())
 }
 
 /// Looks up the socket with the addresses and ports in `ends`, and calls `ask` with this socket. Returns the result of
-/// `ask`, or `false` if there is no such socket.
+/// `ask`, or `None` if there is no such socket.
 #[inline(always)]
-fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> bool) -> bool {
+fn look_up(
+    context: &SkBuffContext,
+    ends: &Ends,
+    ask: impl Fn(*mut bpf_sock) -> bool,
+) -> Option<bool> {
     const IPV4_MAPPED: u32 = u32::to_be(0xffff);
     let port = |port: u32| u16::to_be(port as u16);
     // SAFETY: a union of plain numbers may be all zeros.
@@ -355,10 +363,10 @@ fn look_up(context: &SkBuffContext, ends: &Ends, ask: impl Fn(*mut bpf_sock) -> 
         )
     };
     if socket.is_null() {
-        return false;
+        return None;
     }
     let answer = ask(socket);
     // SAFETY: the lookup has taken the reference that is released here.
     unsafe { bpf_sk_release(socket.cast()) };
-    answer
+    Some(answer)
 }

@@ -19,7 +19,7 @@ use ebb_abi::{
 use ebb_parser::{
     conn::Conn,
     direction::Side,
-    ends::ClientEnd,
+    ends::{ClientEnd, ServerEnd},
     http2::{Http2, OverflowTable},
     out_of_order::{
         HandshakePieceKey, MAX_HANDSHAKE_PIECES, MAX_PIECES, OutOfOrderBuffer, Piece, PieceKey,
@@ -62,11 +62,11 @@ pub static WAKES: RingBuf<u64, 4096> = RingBuf::new();
 #[btf_map]
 pub static CGROUPS: HashMap<u64, u32, { MAX_PODS as usize }> = HashMap::new();
 
-/// The clients' ends of connections that are open and were opened from inside a counted cgroup. An entry is needed from
-/// the moment at which the active end is established until the passive end is established: microseconds on one host. So
-/// the oldest entries may be dropped. The values have no meaning.
+/// The connections that are open and were opened from inside a counted cgroup. An entry is needed from the moment at
+/// which the connection is opened until its passive end is established: microseconds on one host. So the oldest entries
+/// may be dropped.
 #[btf_map]
-pub static INNER: LruHashMap<ClientEnd, u64, 4096> = LruHashMap::new();
+pub static INNER: LruHashMap<ClientEnd, ServerEnd, 4096> = LruHashMap::new();
 
 /// The ingress programs, by [`ebb_abi::ingress`]. Each kind of program has a separate array: since Linux 6.17 all
 /// programs of an array must have the same attach type.

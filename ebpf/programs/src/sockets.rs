@@ -17,7 +17,7 @@ use ebb_abi::{
 use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, flag},
-    ends::{ClientEnd, Ends},
+    ends::Ends,
     http1::last_byte,
     http2::Http2,
     out_of_order::OutOfOrderBuffer,
@@ -119,17 +119,12 @@ fn opens_from_here(context: &SockOpsContext) {
         .set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32)
         .is_ok()
     {
-        let _ = INNER.insert(client_end(&ends(context), slot), 0, u64::from(BPF_ANY));
-    }
-}
-
-/// Returns the local end of a connection as the end of a client in this pod.
-#[inline(always)]
-fn client_end(ends: &Ends, slot: u32) -> ClientEnd {
-    ClientEnd {
-        address: ends.local,
-        port: ends.local_port,
-        slot,
+        let here = ends(context);
+        let _ = INNER.insert(
+            here.local_client(slot),
+            here.remote_server(),
+            u64::from(BPF_ANY),
+        );
     }
 }
 
@@ -182,15 +177,17 @@ fn accepted(context: &SockOpsContext) {
         return;
     }
     if rules.clients != clients::ALL {
-        let client = ClientEnd {
-            address: here.remote,
-            port: here.remote_port,
-            slot,
-        };
         // A proxy and its application can be in one pod. Each request would be counted twice if the connection between
         // them and the connection from outside were both counted. Nor are requests counted that the application sends
         // through a proxy in its pod.
-        let is_inside = INNER.get_ptr(client).is_some();
+        let opened = INNER.get_ptr(here.remote_client(slot));
+        // SAFETY: the pointer is to a value of the map.
+        if opened.is_some_and(|server| !here.is_at(unsafe { &*server })) {
+            // Either NAT has changed the destination of a connection from inside the pod, or a client outside the pod
+            // has the same address and port as one inside. The first packet decides (see `attach`).
+            return;
+        }
+        let is_inside = opened.is_some();
         if is_inside != (rules.clients == clients::INSIDE) {
             // Otherwise the first packet would attach the connection mid-stream.
             if let Some(socket) = socket(context) {
@@ -248,7 +245,7 @@ fn closed(context: &SockOpsContext) {
     if let Some(connection) = connection(socket) {
         close(connection, http2(socket), out_of_order_buffer(socket));
     } else {
-        let _ = INNER.remove(client_end(&ends(context), slot()));
+        let _ = INNER.remove(ends(context).local_client(slot()));
     }
 }
 

@@ -401,7 +401,7 @@ fn set_chunk_size(side: Side, direction: &mut Direction, size: u64) {
         direction.phase = phase::TRAILER;
     } else {
         direction.phase = phase::CHUNK_DATA;
-        // Of a response, `remaining` includes the CRLF after the data. Of a request, this CRLF is read: without it,
+        // Of a response, `remaining` includes the line end after the data. Of a request, it is read: without it,
         // servers disagree on where the next chunk begins.
         direction.remaining = match side {
             Side::Requests => size,
@@ -426,7 +426,7 @@ fn line<const UNUSUAL: bool, P: Packet, M: Meter>(
             Some(size) => set_chunk_size(side, direction, size),
         },
         phase::CHUNK_END if side == Side::Requests => {
-            if line.end == line.start + 1 && direction.window.byte(line.start) == b'\r' {
+            if fields::is_empty(&direction.window, line) {
                 direction.phase = phase::CHUNK_HEAD;
             } else {
                 direction.flags |= flag::UNREADABLE;

@@ -2,7 +2,7 @@
 
 use ebb_abi::ended;
 
-use super::{Line, fields};
+use super::{Line, fields, request::begins_as};
 use crate::{
     conn::{Conn, state},
     direction::{Side, flag, phase},
@@ -13,27 +13,35 @@ use crate::{
 /// Number of bytes of a status line up to the end of its status code: `HTTP/1.x code`.
 pub(super) const STATUS: u32 = 12;
 
+/// First eight bytes of a status line, with any byte for the last digit of the version.
+const VERSION: u64 = text(b"HTTP/1.\xff");
+
+/// The bits of the last digit of the version.
+const VERSION_DIGIT: u64 = 0xff << 56;
+
 /// Reads the status code as soon as it has arrived. The rest of the status line is skipped like an unknown field.
 /// Returns `false` if the bytes are not a status line.
 #[inline(always)]
 pub(super) fn begin(conn: &mut Conn) -> bool {
     let is_unasked = conn.open() == 0 && conn.started != 0;
     let direction = &mut conn.responses;
-    if direction.phase_now() != phase::HEAD
-        || !direction.has(flag::START_LINE)
-        || (!is_unasked && direction.window.unread() < STATUS)
-    {
+    if direction.phase_now() != phase::HEAD || !direction.has(flag::START_LINE) {
         return true;
     }
-    let first = direction.window.byte(direction.window.start);
+    let there = direction.window.unread();
+    let word = direction.window.eight(direction.window.start);
+    let first = word as u8;
     if first == b'\r' || first == b'\n' {
         // Common clients skip empty lines before a status line.
         return true;
     }
-    if is_unasked {
-        // No response is awaited, so these bytes must not become the beginning of the next one.
-        direction.flags |= flag::UNREADABLE;
-        return false;
+    if there < STATUS {
+        // If no response is awaited, other bytes must not become the beginning of the next response.
+        let is_surplus = is_unasked && !begins_as(word | VERSION_DIGIT, VERSION, there);
+        if is_surplus {
+            direction.flags |= flag::UNREADABLE;
+        }
+        return !is_surplus;
     }
     match status(&direction.window) {
         Some(status) => {
@@ -130,7 +138,7 @@ fn head_end(conn: &mut Conn) {
         conn.server_begins_http2();
         return;
     }
-    if status == 101 || (conn.answers_connect() && status / 100 == 2 && conn.open() > 0) {
+    if conn.open() > 0 && (status == 101 || (conn.answers_connect() && status / 100 == 2)) {
         conn.responses.flags |= flag::GRANTED;
         return;
     }

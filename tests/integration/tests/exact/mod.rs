@@ -11,6 +11,7 @@ mod hops;
 mod http1;
 mod http2;
 mod kernel_messages;
+mod kinds;
 mod loss;
 mod mean;
 mod mesh;
@@ -36,6 +37,7 @@ const INTERVAL: &str = "100ms";
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = http1::cases();
     cases.extend(http2::cases());
+    cases.extend(kinds::cases());
     cases.extend(
         [
             address::CASES,

@@ -1,6 +1,7 @@
 //! Whole kinds of traffic: every length of blanks, every token, every status, every way in which a response ends, and a
 //! GOAWAY at every point. The server follows a script, so the right counts are known for each message.
 
+mod ambiguous;
 mod blanks;
 mod ends;
 mod goaway;
@@ -18,6 +19,7 @@ use super::watched;
 
 pub(super) fn cases() -> Vec<Case> {
     [
+        ambiguous::CASES,
         blanks::CASES,
         ends::CASES,
         goaway::CASES,

@@ -34,9 +34,13 @@ const TOOLS: [(&str, &str); 17] = [
 ];
 
 /// Python modules, as tuples (module, package that contains it).
-const MODULES: [(&str, &str); 3] = [
+const MODULES: [(&str, &str); 7] = [
     ("grpc", "python3-grpcio"),
+    ("gunicorn", "python3-gunicorn"),
     ("h2", "python3-h2"),
+    ("httptools", "python3-httptools"),
+    ("hypercorn", "python3-hypercorn"),
+    ("uvicorn", "python3-uvicorn"),
     ("websockets", "python3-websockets"),
 ];
 

@@ -19,6 +19,7 @@ mod mid_stream;
 mod mixed;
 mod packets;
 mod probes;
+mod servers;
 mod shared;
 mod tunnels;
 
@@ -52,6 +53,7 @@ pub(crate) fn cases() -> Vec<Case> {
             kernel_messages::CASES,
             packets::CASES,
             probes::CASES,
+            servers::CASES,
             tunnels::CASES,
         ]
         .into_iter()
@@ -72,7 +74,7 @@ fn watched<S>(
     start: impl FnOnce(&TestCgroup) -> S,
     traffic: impl FnOnce(&S, &mut Watch),
 ) -> Totals {
-    let mut shared = Shared::take();
+    let mut shared = Shared::take(INTERVAL);
     let server = start(&shared.cgroup);
     shared.watch.begin();
     traffic(&server, &mut shared.watch);

@@ -11,12 +11,10 @@ use std::time::Duration;
 use ebb_fixtures::watch::Watch;
 use ebb_fixtures::{TestCgroup, eventually};
 
-use super::INTERVAL;
-
 thread_local! {
-    /// The `ebb watch` that earlier tests of this thread have left for reuse. It ends with the thread. (The kernel
-    /// would kill it anyway when the thread ends, because it is a child of the thread.)
-    static IDLE: RefCell<Option<Shared>> = const { RefCell::new(None) };
+    /// The `ebb watch` processes that earlier tests of this thread have left for reuse, one for each interval. They end
+    /// with the thread. (The kernel would kill them anyway when the thread ends, because they are its children.)
+    static IDLE: RefCell<Vec<Shared>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The number of `ebb watch` processes that the threads of the test run have started and that have not ended.
@@ -26,6 +24,7 @@ static ALIVE: AtomicU32 = AtomicU32::new(0);
 pub(super) struct Shared {
     pub(super) watch: Watch,
     pub(super) cgroup: TestCgroup,
+    interval: &'static str,
     _counted: CountedGuard,
 }
 
@@ -48,15 +47,21 @@ pub(super) fn end() {
 }
 
 impl Shared {
-    /// Takes the `ebb watch` that an earlier test of this thread has left for reuse, or starts a new one.
-    pub(super) fn take() -> Self {
-        IDLE.take().unwrap_or_else(|| {
+    /// Takes the `ebb watch` with this interval that an earlier test of this thread has left for reuse, or starts a new
+    /// one.
+    pub(super) fn take(interval: &'static str) -> Self {
+        let idle = IDLE.with_borrow_mut(|idle| {
+            let found = idle.iter().position(|shared| shared.interval == interval);
+            found.map(|index| idle.swap_remove(index))
+        });
+        idle.unwrap_or_else(|| {
             let cgroup = TestCgroup::new();
-            let watch = Watch::start(&cgroup, INTERVAL, &[]);
+            let watch = Watch::start(&cgroup, interval, &[]);
             ALIVE.fetch_add(1, Ordering::Relaxed);
             Self {
                 watch,
                 cgroup,
+                interval,
                 _counted: CountedGuard,
             }
         })
@@ -68,6 +73,6 @@ impl Shared {
     pub(super) fn give_back(mut self) {
         self.watch
             .until("all connections closed", |_, line| line.connections == 0);
-        IDLE.set(Some(self));
+        IDLE.with_borrow_mut(|idle| idle.push(self));
     }
 }

@@ -130,7 +130,7 @@ pub(super) const CASES: &[Case] = &[
         || {
             row(
                 Program::Go,
-                "h1,h2,chunked,slow,half,refuse,ws,early,trailers",
+                "h1,empty_lines,h2,chunked,slow,half,refuse,ws,early,trailers",
             );
         },
     ),

@@ -198,7 +198,7 @@ def odd_methods(t):
 
 @case()
 def header_of_16_kib(t):
-    for size in (4000, 7000, 16384):
+    for size in (4000, 7000, 16384, 70000):
         c = t.connect()
         c.send(get("/cl", b"X-Large: " + b"l" * size + b"\r\n"))
         c.response()

@@ -109,7 +109,9 @@ pub struct Conn {
     pub exclusion: Exclusion,
     /// Number of requests that arrived while the end of the response before them could not be found.
     pub resumed: u32,
-    reserved_in: [u32; 3],
+    /// 1 if the client has ended the connection with a RST. Written by ingress only.
+    client_reset: u32,
+    reserved_in: [u32; 2],
 
     /// Number of ended requests. Requests end in the order in which they began.
     pub ended: u32,
@@ -155,7 +157,8 @@ impl Conn {
             path: [0; MAX_EXCLUDED_PATH / 8],
         },
         resumed: 0,
-        reserved_in: [0; 3],
+        client_reset: 0,
+        reserved_in: [0; 2],
         ended: 0,
         answered: 0,
         responses: Direction::ZERO,
@@ -361,6 +364,18 @@ impl Conn {
     #[inline(always)]
     pub fn is_response_awaited(&self) -> bool {
         widen(&self.resumed) != self.answered
+    }
+
+    /// Records that the client has ended the connection with a RST. Called by ingress.
+    #[inline(always)]
+    pub fn client_resets(&mut self) {
+        set(&mut self.client_reset, 1);
+    }
+
+    /// Returns whether the client has ended the connection with a RST.
+    #[inline(always)]
+    pub fn has_client_reset(&self) -> bool {
+        widen(&self.client_reset) != 0
     }
 
     /// Records that a response has been recognised after [`Self::lose_response`]. Called by egress.

@@ -292,7 +292,9 @@ fn close(connection: *mut Conn, http2: Option<*mut Http2>, buffer: Option<*mut O
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    last_byte(connection, &mut pod, false);
+    // If the server closes the connection before it has read all data, the kernel calls this before it sends the RST.
+    let complete = !connection.has_client_reset();
+    last_byte(connection, &mut pod, complete);
     if let Some(http2) = http2 {
         // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the
         // same time.

@@ -57,6 +57,12 @@ pub fn run<const UNUSUAL: bool>(
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
+    if side == Side::Requests
+        && header.segment.length == 0
+        && header.segment.flags & Segment::RST != 0
+    {
+        connection.client_resets();
+    }
     if side == Side::Requests && !serialisation::acquire(context, connection, &mut pod) {
         return;
     }

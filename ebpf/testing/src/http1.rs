@@ -148,7 +148,8 @@ pub fn requests(mut stream: &[u8]) -> (u64, End) {
                 // the connection, bytes that may be a header of the PROXY protocol.
                 let may_be =
                     |other: &[u8]| stream.iter().zip(other).all(|(byte, other)| byte == other);
-                let waits = may_be(b"PRI * HTTP/2.0\r\n") || (begun == 0 && may_be(b"PROXY "));
+                let may_be_proxy = may_be(b"PROXY TC") || may_be(b"PROXY UN");
+                let waits = may_be(b"PRI * HTTP/2.0\r\n") || (begun == 0 && may_be_proxy);
                 return (begun + u64::from(!waits), End::Within);
             }
             Err(_) => return (begun, End::Unknown),

@@ -435,6 +435,9 @@ fn line<const UNUSUAL: bool, P: Packet, M: Meter>(
         phase::TRAILER => {
             if fields::is_empty(&direction.window, line) {
                 direction.flags |= flag::COMPLETE;
+            } else if side == Side::Requests && direction.window.byte(line.start) == b'\r' {
+                // As in a head: some servers end the trailers here.
+                direction.flags |= flag::UNREADABLE;
             }
         }
         _ => match side {

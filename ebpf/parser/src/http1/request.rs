@@ -353,10 +353,11 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let is_connect = conn.is_newest_connect();
     let direction = &mut conn.requests;
     if direction.flags & (flag::CHUNKED | flag::CODED) != 0 {
-        // With another coding, the end of the body cannot be known (RFC 9112, 6.3, case 4). With a length too, or on
-        // HTTP/1.0, servers disagree on whether the coding counts (RFC 9112, 6.1). A CONNECT has no body, but some
-        // servers read one (RFC 9110, 9.3.6). In each case, the body could hide a request.
-        if direction.flags & (flag::CODED | flag::LENGTH | flag::HTTP10) != 0 || is_connect {
+        // With another coding, the end of the body cannot be known (RFC 9112, 6.3, case 4). On HTTP/1.0, servers disagree
+        // on whether the coding counts (RFC 9112, 6.1). A CONNECT has no body, but some servers read one (RFC 9110,
+        // 9.3.6). In each case, the body could hide a request. A Content-Length does not count beside a coding (6.3,
+        // case 3).
+        if direction.flags & (flag::CODED | flag::HTTP10) != 0 || is_connect {
             direction.flags |= flag::UNREADABLE;
         } else {
             direction.phase = phase::CHUNK_HEAD;

@@ -42,14 +42,6 @@ const HEADS: &[(&str, &str)] = &[
         "HTTP/1.1\r\nContent-Length: 5 x\r\n\r\n",
     ),
     (
-        "a length and a coding",
-        "HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-    ),
-    (
-        "a coding and a length",
-        "HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
-    ),
-    (
         "a blank before the colon of a length",
         "HTTP/1.1\r\nContent-Length : 5\r\n\r\n",
     ),
@@ -80,6 +72,10 @@ const HEADS: &[(&str, &str)] = &[
     (
         "a lone carriage return at the end of the head",
         "HTTP/1.1\r\nHost: a\r\n\rX: y\r\n\r\n",
+    ),
+    (
+        "a lone carriage return at the end of the trailers",
+        "HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\rX: y\r\n\r\n",
     ),
     (
         "no line end after a chunk",
@@ -144,6 +140,14 @@ fn certain(long: &str) -> Vec<Exchange> {
     }
     let request = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\n0\r\n\r\n";
     all.push(pair("a lone newline after a chunk", request, OK, 2));
+    for fields in [
+        "Content-Length: 9\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 9",
+        "Transfer-Encoding:  chunked \r\nContent-Length: 9 ",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+        all.push(pair("a length beside a coding", request, OK, 2));
+    }
     for start in ["\r", "\r\r", "\n\r\r\n\r"] {
         all.push(pair(
             "lone carriage returns before a request",

@@ -41,7 +41,7 @@ MALFORMED = {
 # These may make the connection opaque.
 OPAQUE = set(
     "bytes letters tls leading_blank method_not_a_token tab_for_blank no_version version_garbage version_9_9 "
-    "length_not_a_number length_negative length_plus unknown_coding chunk_size_garbage chunk_too_long".split()
+    "length_not_a_number length_negative length_plus lengths_differ unknown_coding chunk_size_garbage chunk_too_long".split()
 )
 
 

@@ -110,7 +110,7 @@ pub fn responses(context: &SkBuffContext) {
             http2.attach_responses(header.segment.first);
             http2.end_attaching(connection, &pod);
         } else if http2.reads_requests() {
-            http2.become_opaque(&mut pod);
+            http2.become_opaque(Side::Responses, &mut pod);
             http2.end_attaching(connection, &pod);
         } else {
             return;

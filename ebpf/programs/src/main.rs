@@ -22,7 +22,7 @@
     clippy::redundant_closure,
     reason = "a function passed without a closure is compiled with one more parameter, and Linux 7 rejects six"
 )]
-#![feature(asm_experimental_arch, core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics, stmt_expr_attributes)]
 
 mod attach;
 mod handshake;
@@ -105,10 +105,14 @@ pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
 /// Reads the data that arrived before the connection was established, without `bpf_loop`. If the data is longer than a
 /// typical request head, the connection becomes opaque.
 #[sock_ops]
+// Inlined: on Linux 5.10, a function with a tail call must return an int, and the function inside this one returns none.
+#[inline(always)]
 pub fn handshake_read(context: SockOpsContext) -> u32 {
     handshake::drain(
         &context,
+        #[inline(always)]
         |work| out_of_order::read_a_head(work),
+        #[inline(always)]
         |work| out_of_order::read_nothing(work),
     );
     1
@@ -152,6 +156,8 @@ pub fn out_of_order_store(context: SkBuffContext) -> i32 {
 /// Reads the out-of-order buffer of an HTTP/1 connection without `bpf_loop`: each run reads at most one piece. Called
 /// by `http1_ingress`.
 #[cgroup_skb(ingress)]
+// Inlined: on Linux 5.10, a function with a tail call must return an int, and the function inside this one returns none.
+#[inline(always)]
 pub fn http1_drain(context: SkBuffContext) -> i32 {
     out_of_order::drain_http1(&context);
     1

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     conn::{Lock, begins_a_line},
-    direction::flag,
+    direction::{Side, flag},
     packet::{Gauge, Meter, between},
     window::{in_order, set, widen},
 };
@@ -610,15 +610,15 @@ impl Http2 {
         u64::from(open)
     }
 
-    /// Makes the connection opaque, because it cannot be read: from then on, the connection itself counts as one
+    /// Makes the connection opaque, because this direction cannot be read: from then on, the connection itself counts as one
     /// request in flight. If only the server has sent data, this function only ends the HTTP/2 parsing: the HTTP/1
     /// parser makes the connection opaque when the client sends data.
     #[inline(always)]
-    pub fn become_opaque<M: Meter>(&mut self, meter: &mut M) {
+    pub fn become_opaque<M: Meter>(&mut self, side: Side, meter: &mut M) {
         let lock = &raw mut self.lock;
         let (first, begun) = meter.locked(lock, || {
-            // While attaching, the connection already counts as one request in flight.
-            let attaching = self.state & ATTACHING != 0;
+            // While attaching, only the server's data is read, and the connection already counts as one request.
+            let attaching = side == Side::Responses && self.state & ATTACHING != 0;
             let first = self.is_read() && !attaching;
             let begun = self.open() != 0 || self.requests.direction.flags != 0;
             if first || attaching {

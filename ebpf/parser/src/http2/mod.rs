@@ -202,6 +202,6 @@ pub fn step<P: Packet, M: Meter>(
 pub fn leave<M: Meter>(side: Side, http2: &mut Http2, meter: &mut M) {
     let direction = &mut http2.way(side).direction;
     if direction.has(flag::UNREADABLE) {
-        http2.become_opaque(meter);
+        http2.become_opaque(side, meter);
     }
 }

@@ -270,13 +270,17 @@ extern "C" fn first_http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
 /// calls itself.
 #[inline(always)]
 pub fn drain_http1(context: &SkBuffContext) {
-    drain_http1_by(context, |work| {
-        if read_http1::<{ steps::PIECE }>(work) {
-            go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
-            // SAFETY: socket storage is valid while the program runs.
-            give_up_http1(unsafe { &mut *work.connection }, &mut work.pod);
-        }
-    });
+    drain_http1_by(
+        context,
+        #[inline(always)]
+        |work| {
+            if read_http1::<{ steps::PIECE }>(work) {
+                go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
+                // SAFETY: socket storage is valid while the program runs.
+                give_up_http1(unsafe { &mut *work.connection }, &mut work.pod);
+            }
+        },
+    );
 }
 
 /// Reads the whole out-of-order buffer of an HTTP/1 connection in one run, with `bpf_loop`.
@@ -289,13 +293,17 @@ pub fn drain_all_http1(context: &SkBuffContext) {
 /// calls itself.
 #[inline(always)]
 pub fn drain_http2(context: &SkBuffContext) {
-    drain_http2_by(context, |work| {
-        if read_http2::<{ steps::PIECE }, false>(work) {
-            go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
-            // SAFETY: socket storage is valid while the program runs.
-            give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
-        }
-    });
+    drain_http2_by(
+        context,
+        #[inline(always)]
+        |work| {
+            if read_http2::<{ steps::PIECE }, false>(work) {
+                go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
+                // SAFETY: socket storage is valid while the program runs.
+                give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
+            }
+        },
+    );
 }
 
 /// Reads the whole out-of-order buffer of an HTTP/2 connection in one run, with `bpf_loop`.

@@ -162,7 +162,7 @@ const IN: [Event; 5] = [
     ("another is reset", |http2, cpu| http2.reset(cpu, 3)),
     ("is excluded", |http2, cpu| http2.exclude(cpu, 1)),
     ("opaque from the client", |http2, cpu| {
-        http2.become_opaque(cpu)
+        http2.become_opaque(Side::Requests, cpu)
     }),
 ];
 
@@ -172,7 +172,7 @@ const OUT: [Event; 5] = [
         http2.end(cpu, 1, RESET)
     }),
     ("opaque from the server", |http2, cpu| {
-        http2.become_opaque(cpu)
+        http2.become_opaque(Side::Responses, cpu)
     }),
     ("closed", |http2, cpu| http2.finish(cpu)),
     ("head of a response", |http2, cpu| http2.answered(cpu, 1, 2)),

@@ -33,9 +33,9 @@ pub(crate) struct Args {
     /// Count only these ports; without this option, all listening ports, except connections from inside the cgroup
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = option::served_port)]
     ports: Vec<u16>,
-    /// Where to count requests that pass a sidecar
-    #[arg(long, value_name = "HOP", value_enum, default_value_t = Hop::Edge)]
-    hop: Hop,
+    /// Count only connections from inside the cgroup, such as those from a sidecar to its application
+    #[arg(long)]
+    only_inside: bool,
     /// Do not count requests to this path, whatever their query; can be given several times
     #[arg(long = "exclude-path", value_name = "PATH")]
     exclude_paths: Vec<String>,
@@ -48,14 +48,6 @@ pub(crate) struct Args {
     /// Print JSON, one object per line
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Hop {
-    /// At the edge: without --ports, connections from inside the cgroup do not count
-    Edge,
-    /// At the application: only connections from inside the cgroup count
-    App,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -82,7 +74,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut counter = Counter::load()?;
     let rules = Rules {
         ports: args.ports.clone(),
-        only_inside: args.hop == Hop::App,
+        only_inside: args.only_inside,
         exclude_paths: args.exclude_paths.clone(),
     };
     let pod = counter.attach(&args.cgroup, &rules)?;

@@ -77,7 +77,7 @@ impl Kernel {
         self.load_those(|name| substitutes.contains(&name))
     }
 
-    /// Loads these programs side by side: until counting begins, nearly all time is the verifier's.
+    /// Loads these programs in parallel: nearly all of the loading time is spent in the verifier.
     fn load_those(&mut self, these: impl Fn(&str) -> bool) -> Result<(), CounterError> {
         let mut programs: Vec<_> = self
             .0

@@ -20,8 +20,8 @@ const SIDECARS: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 const INTERCEPTION_VARIABLE: &str = "ISTIO_META_INTERCEPTION_MODE";
 const INTERCEPTION_ANNOTATION: &str = "sidecar.istio.io/interceptionMode";
 
-/// The value for redirection without a change of the address: the socket that the sidecar accepts has the application's
-/// port, so its port does not tell it from the application's own socket.
+/// The value for redirection without a change of the destination: the sidecar's socket and the application's socket
+/// then have the same port.
 const TPROXY: &str = "TPROXY";
 
 /// The annotations that Istio and Linkerd add to a pod into which they have put a sidecar.
@@ -108,6 +108,9 @@ pub(super) fn counted(
                 .to_owned(),
         );
     }
+    if ports.is_empty() {
+        return Ok(CountedHop::default());
+    }
     Ok(CountedHop { ports, only_inside })
 }
 
@@ -187,6 +190,13 @@ mod tests {
                 .unwrap()
                 .only_inside
         );
+        let undeclared = containers(json!([{"name": "app"}]));
+        let annotations = BTreeMap::from([
+            (INTERCEPTION_ANNOTATION.to_owned(), TPROXY.to_owned()),
+            ("sidecar.istio.io/status".to_owned(), "{}".to_owned()),
+        ]);
+        let found = counted(None, Some(&annotations), &undeclared, &[]);
+        assert_eq!(found.unwrap(), CountedHop::default());
         let edge = counted(Some(Hop::Edge), None, &mode("TPROXY"), &[]);
         assert_eq!(edge.unwrap(), CountedHop::default());
         let key = INTERCEPTION_ANNOTATION.to_owned();

@@ -61,7 +61,7 @@ pub mod flag {
     pub const MIDWAY: u16 = 1 << 15;
     /// The response names h2c as the protocol to switch to. Of a request: see [`HTTP10`].
     pub const H2C: u16 = 1 << 13;
-    /// The version of the request is HTTP/1.0. Of a response: see [`H2C`].
+    /// The version of the request may be HTTP/1.0. Of a response: see [`H2C`].
     pub const HTTP10: u16 = 1 << 13;
     /// The client announces the body of its request (`Expect`), and no byte of the body has arrived yet.
     pub const EXPECT: u16 = 1 << 14;
@@ -154,8 +154,8 @@ pub struct Direction {
     pub flags: u16,
     /// Remaining bytes of the body or chunk.
     pub remaining: u64,
-    /// Status code of the current response; 0 before its status line. Of a request: the length of its body that has been
-    /// read before another one, plus 1 (see `http1::value`).
+    /// Status code of the current response; 0 before its status line. Of a request: 1 plus the Content-Length that was
+    /// read first, to compare it with a second one; 0: none.
     pub status: u64,
     /// Time at which the current packet was sent, ns; 0: not known.
     pub stamp: u64,

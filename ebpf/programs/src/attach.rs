@@ -146,12 +146,18 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
             return attach_http2(context, header, connection, pod, found, sent);
         }
         Beginning::Unknown => {
-            if !connection.is_unknown(sent) {
+            // A connection with HTTP/2 state counts already, and waits for a stream.
+            if http2(header.socket).is_some() || !connection.is_unknown(sent) {
                 return;
             }
             true
         }
     };
+    if let Some(http2) = http2(header.socket) {
+        // The bytes before only looked like HTTP/2.
+        // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
+        unsafe { &mut *http2 }.finish(pod);
+    }
     connection.attach_at(segment.first, sent);
     if is_opaque {
         connection.become_opaque(pod, event::ATTACH_FAILED);
@@ -180,6 +186,10 @@ fn attach_http2(
     if !begins {
         if http2.begin_attaching(pod) {
             connection.happened(event::ATTACH_FAILED);
+            if connection.is_closed_now() {
+                // Another CPU has closed the connection, and may not have seen its HTTP/2 state.
+                http2.finish(pod);
+            }
         }
         return;
     }

@@ -105,7 +105,7 @@ pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
 /// Reads the data that arrived before the connection was established, without `bpf_loop`. If the data is longer than a
 /// typical request head, the connection becomes opaque.
 #[sock_ops]
-// Inlined: on Linux 5.10, a function with a tail call must return an int, and the function inside this one returns none.
+// Inlined: Linux 5.10 rejects a tail call in a function that returns no int.
 #[inline(always)]
 pub fn handshake_read(context: SockOpsContext) -> u32 {
     handshake::drain(
@@ -156,7 +156,7 @@ pub fn out_of_order_store(context: SkBuffContext) -> i32 {
 /// Reads the out-of-order buffer of an HTTP/1 connection without `bpf_loop`: each run reads at most one piece. Called
 /// by `http1_ingress`.
 #[cgroup_skb(ingress)]
-// Inlined: on Linux 5.10, a function with a tail call must return an int, and the function inside this one returns none.
+// Inlined: Linux 5.10 rejects a tail call in a function that returns no int.
 #[inline(always)]
 pub fn http1_drain(context: SkBuffContext) -> i32 {
     out_of_order::drain_http1(&context);

@@ -19,8 +19,6 @@ use ebb_parser::{
     direction::{Direction, flag},
     ends::Ends,
     http1::last_byte,
-    http2::Http2,
-    out_of_order::OutOfOrderBuffer,
     packet::Meter as _,
 };
 
@@ -243,7 +241,7 @@ fn closed(context: &SockOpsContext) {
         return;
     };
     if let Some(connection) = connection(socket) {
-        close(connection, http2(socket), out_of_order_buffer(socket));
+        close(connection, socket);
     } else {
         let _ = INNER.remove(ends(context).local_client(slot()));
     }
@@ -266,11 +264,7 @@ pub fn released(context: &SockContext) {
     // time.
     let own = unsafe { &mut *connection };
     if is_closed || own.is(state::ATTACHED_MID_STREAM) {
-        close(
-            connection,
-            http2(context.sock),
-            out_of_order_buffer(context.sock),
-        );
+        close(connection, context.sock);
     } else if let Some(mut pod) = Pod::of(own.slot) {
         count_out(own, &mut pod, state::RELEASED);
     }
@@ -285,21 +279,22 @@ pub fn count_out(connection: &mut Conn, pod: &mut Pod, seen: u32) {
 }
 
 #[inline(always)]
-fn close(connection: *mut Conn, http2: Option<*mut Http2>, buffer: Option<*mut OutOfOrderBuffer>) {
+fn close(connection: *mut Conn, socket: *mut bpf_sock) {
     // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the same
     // time.
     let connection = unsafe { &mut *connection };
     let Some(mut pod) = Pod::of(connection.slot) else {
         return;
     };
-    // If the server closes the connection before it has read all data, the kernel calls this before it sends the RST.
+    // If the server closes before it has read all data, TCP reports the close first, and sends the RST afterwards.
     let complete = !connection.has_client_reset();
     last_byte(connection, &mut pod, complete);
-    if let Some(http2) = http2 {
+    // This is looked up after the close has been recorded: HTTP/2 state that another CPU creates later stays unused.
+    if let Some(http2) = http2(socket) {
         // SAFETY: socket storage lives as long as the socket; a lock guards the fields that other CPUs change at the
         // same time.
         unsafe { &mut *http2 }.finish(&mut pod);
     }
     count_out(connection, &mut pod, state::RELEASED | state::SENT_LAST);
-    out_of_order::clear(buffer, &pod);
+    out_of_order::clear(out_of_order_buffer(socket), &pod);
 }

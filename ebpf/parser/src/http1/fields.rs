@@ -149,9 +149,8 @@ fn is_name(window: &Window, hyphen: u32, colon: u32) -> bool {
     (window.byte(hyphen) ^ b'-') | (window.byte(colon) ^ b':') == 0
 }
 
-/// Handles the name of a field that defines the length of a body, without its hyphen or its colon. If a blank is in the
-/// place of the colon (`colon`), some programs take the field for the one it looks like, and others ignore it (RFC 9112,
-/// 5.1). All programs ignore other names.
+/// Handles a field name that resembles `Content-Length` or `Transfer-Encoding`, but lacks the hyphen or the colon. With
+/// a blank before the colon (at `colon`), some programs accept the field, and others ignore it (RFC 9112, 5.1).
 #[inline(always)]
 fn not_a_name(side: Side, direction: &mut Direction, colon: u32) {
     if is_blank(direction.window.byte(colon)) {
@@ -159,8 +158,8 @@ fn not_a_name(side: Side, direction: &mut Direction, colon: u32) {
     }
 }
 
-/// Returns the flag of a message whose end cannot be found. A client could hide a request in such a request, so it makes
-/// the connection opaque. Such a response ends at the latest when the next request arrives.
+/// Returns the flag of a message whose end cannot be found. A client could hide a request in such a request, so it
+/// makes the connection opaque. Such a response ends at the latest when the next request arrives.
 #[inline(always)]
 fn unknown_end(side: Side) -> u16 {
     match side {

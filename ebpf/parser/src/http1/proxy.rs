@@ -15,7 +15,7 @@ use crate::{
     window::text,
 };
 
-/// First bytes of the header of version 1, which is a line of text.
+/// First eight bytes of the header of version 1, a line of text: for TCP, and for an unknown protocol.
 const LINES: [u64; 2] = [text(b"PROXY TC"), text(b"PROXY UN")];
 
 /// First eight bytes of the header of version 2, which is binary.
@@ -49,9 +49,9 @@ fn begins_line(word: u64, there: u32) -> bool {
     LINES.iter().any(|line| begins_as(word, *line, there))
 }
 
-/// Returns whether a line is the header of version 1. The caller skips the line. The end of a long line is not examined,
-/// so a request with the method PROXY and a long target that begins with `TC` or `UN` is skipped, too. Common servers
-/// reject such a target, because it is not a path.
+/// Returns whether a line is the header of version 1. The caller skips the line. The end of a long line is not
+/// examined, so a request with the method PROXY and a long target that begins with `TC` or `UN` is skipped, too. Common
+/// servers reject such a target, because it is not a path.
 #[inline(always)]
 pub(super) fn is_line(direction: &Direction, line: Line) -> bool {
     !direction.has(flag::BEGUN)

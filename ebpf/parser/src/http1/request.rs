@@ -227,8 +227,9 @@ fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line:
     direction.flags &= !flag::START_LINE;
     let method = direction.window.eight(line.start);
     let too_late = conn.server_speaks_http2();
-    // The request line is not readable in three cases: it looked like a header of the PROXY protocol (then no request
-    // has been counted); it does not name HTTP/1; or the server has begun HTTP/2 before the client sent anything.
+    // The request line is not readable in three cases: it looked like a header of the PROXY protocol or the preface of
+    // HTTP/2 (then no request has been counted); it does not name HTTP/1; or the server has begun HTTP/2 before the
+    // client sent anything.
     if !conn.requests.has(flag::BEGUN) || !is_http1 || too_late {
         conn.requests.flags |= flag::UNREADABLE;
         return false;
@@ -261,24 +262,25 @@ pub(super) fn skip_line(direction: &mut Direction) {
     }
 }
 
-/// Records whether the version of a request can be HTTP/1.0: the last digit of its start line is 0. Called for each part
-/// of a long start line, so that the result does not depend on how packets cut the line.
+/// Records whether the version of a request can be HTTP/1.0: its start line does not end in a digit from 1 to 9. Called
+/// for each part of a long start line, so that the result does not depend on how packets cut the line.
 #[inline(always)]
 fn read_last_digit(direction: &mut Direction) {
     let (start, end) = direction.window.line();
     let last = |behind: u32| direction.window.byte(behind.wrapping_sub(1));
     let behind = end.wrapping_sub(u32::from(last(end) == b'\r'));
     if end > start && behind > start {
-        let is_zero = last(behind) == b'0';
+        // Blanks may follow the version. Then the digit is not known.
+        let is_later = (b'1'..=b'9').contains(&last(behind));
         direction.flags &= !flag::HTTP10;
-        if is_zero {
+        if !is_later {
             direction.flags |= flag::HTTP10;
         }
     }
 }
 
-/// Returns the digit after `HTTP/1.` at the end of a line, or `None` if the line does not end like this. With `UNUSUAL`,
-/// blanks may follow, which common servers accept.
+/// Returns the digit after `HTTP/1.` at the end of a line, or `None` if the line does not end like this. With
+/// `UNUSUAL`, blanks may follow, which common servers accept.
 #[inline(always)]
 pub(super) fn names_http1<const UNUSUAL: bool>(window: &Window, line: Line) -> Option<u8> {
     let end = if UNUSUAL {
@@ -353,10 +355,10 @@ fn head_end<M: Meter>(conn: &mut Conn, meter: &mut M) {
     let is_connect = conn.is_newest_connect();
     let direction = &mut conn.requests;
     if direction.flags & (flag::CHUNKED | flag::CODED) != 0 {
-        // With another coding, the end of the body cannot be known (RFC 9112, 6.3, case 4). On HTTP/1.0, servers disagree
-        // on whether the coding counts (RFC 9112, 6.1). A CONNECT has no body, but some servers read one (RFC 9110,
-        // 9.3.6). In each case, the body could hide a request. A Content-Length does not count beside a coding (6.3,
-        // case 3).
+        // With another coding, the end of the body cannot be known (RFC 9112, 6.3, case 4). On HTTP/1.0, servers
+        // disagree on whether the coding counts (RFC 9112, 6.1). A CONNECT has no body, but some servers read one (RFC
+        // 9110, 9.3.6). In each case, the body could hide a request. A Content-Length does not count beside a coding
+        // (6.3, case 3).
         if direction.flags & (flag::CODED | flag::HTTP10) != 0 || is_connect {
             direction.flags |= flag::UNREADABLE;
         } else {

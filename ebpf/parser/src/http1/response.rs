@@ -197,11 +197,11 @@ fn way(status: u64) -> usize {
     }
 }
 
-/// Handles the end of the server's data. `complete` is true if the server has ended the connection, with a FIN or a RST:
-/// TCP sends a RST if the server closes the connection before it has read all data of the client, as servers do after an
-/// error. It is false if the client has ended the connection with a RST. In two cases, the request that is being answered
-/// ends with the class of its status: it is the request of a tunnel; or its response body ends with the connection, and
-/// `complete` is true. All other requests in flight are aborted.
+/// Handles the end of the server's data. `complete` is false if the client has sent a RST. A RST of the server counts
+/// as complete: TCP sends it if the server closes before it has read all data of the client, as servers do after an
+/// error. A connection that TCP gives up after a time without a response counts as complete, too. In two cases, the
+/// request that is being answered ends with the class of its status: it is the request of a tunnel; or its response
+/// body ends with the connection, and `complete` is true. All other requests in flight are aborted.
 #[inline(always)]
 pub fn last_byte<M: Meter>(conn: &mut Conn, meter: &mut M, complete: bool) {
     let whole = conn.is(state::TUNNEL)

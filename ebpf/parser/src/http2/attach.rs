@@ -5,10 +5,10 @@
 //! direction is read already, or the client has acknowledged all bytes of the server. Until then, the connection counts
 //! as one request in flight, and is opaque.
 //!
-//! Bias: streams that were open before are never counted. The sender's table of header fields is not known: a field
-//! that the sender took from that table has no meaning (see [`super::table`]), so a probe can be counted as a request,
-//! and a response can have no status. Failure mode: if the server's first segment after the client's HEADERS does not
-//! begin with the head of a frame, the connection becomes opaque until it closes.
+//! Bias: streams that were open before are not counted, unless the client ends one with trailers. The sender's table of
+//! header fields is not known: a field that the sender took from that table has no meaning (see [`super::table`]), so a
+//! probe can be counted as a request, and a response can have no status. Failure mode: if the server's first segment
+//! after the client's HEADERS does not begin with the head of a frame, the connection becomes opaque until it closes.
 
 use ebb_abi::{ended, event};
 
@@ -60,6 +60,9 @@ impl Http2 {
     /// counted as one request in flight before. Called by ingress.
     #[inline(always)]
     pub fn attach_requests<M: Meter>(&mut self, meter: &mut M, next: u32) -> bool {
+        // This is first: if egress makes the connection opaque at the same time, it must see that streams can be in
+        // flight.
+        self.requests.direction.open_at(next);
         let lock = &raw mut self.lock;
         let attaching = meter.locked(lock, || {
             let attaching = self.state & (CLOSED | OPAQUE | ATTACHING) == ATTACHING;
@@ -74,7 +77,6 @@ impl Http2 {
             meter.end(ended::OPAQUE, 1, now);
             meter.note(event::RESUMED);
         }
-        self.requests.direction.open_at(next);
         attaching
     }
 

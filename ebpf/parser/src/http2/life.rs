@@ -460,8 +460,8 @@ impl Http2 {
         noted
     }
 
-    /// Removes a stream that ends. Returns its [`Note`] if the caller must count its end, and whether one stream too few
-    /// was counted as aborted. The caller holds the lock.
+    /// Removes a stream that ends. Returns its [`Note`] if the caller must count its end, and whether one stream too
+    /// few was counted as aborted. The caller holds the lock.
     #[inline(always)]
     fn end_under_lock<M: Meter>(
         &mut self,
@@ -610,9 +610,9 @@ impl Http2 {
         u64::from(open)
     }
 
-    /// Makes the connection opaque, because this direction cannot be read: from then on, the connection itself counts as one
-    /// request in flight. If only the server has sent data, this function only ends the HTTP/2 parsing: the HTTP/1
-    /// parser makes the connection opaque when the client sends data.
+    /// Makes the connection opaque, because this direction cannot be read: from then on, the connection itself counts
+    /// as one request in flight. If only the server has sent data, this function only ends the HTTP/2 parsing: the
+    /// HTTP/1 parser makes the connection opaque when the client sends data.
     #[inline(always)]
     pub fn become_opaque<M: Meter>(&mut self, side: Side, meter: &mut M) {
         let lock = &raw mut self.lock;

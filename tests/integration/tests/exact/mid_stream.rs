@@ -1,6 +1,6 @@
 //! Connections that are attached mid-stream: the counter counts them from their next request on.
 
-use ebb_fixtures::h2::H2;
+use ebb_fixtures::h2::{Frame, H2, flag, kind};
 use ebb_fixtures::server::Sample;
 use ebb_fixtures::watch::{Ends, Watch};
 use ebb_fixtures::{Case, Need, TestCgroup, Wire};
@@ -32,6 +32,11 @@ pub(super) const CASES: &[Case] = &[
         "exact::mid_stream_http2_with_streams_open",
         NEEDS,
         http2_busy,
+    ),
+    Case::beside(
+        "exact::mid_stream_http2_in_an_upload",
+        NEEDS,
+        http2_in_an_upload,
     ),
     Case::beside(
         "exact::mid_stream_http2_without_a_new_stream",
@@ -209,4 +214,39 @@ fn http2_without_a_new_stream() {
         ..Ends::default()
     };
     assert_eq!(ends, expected);
+}
+
+/// An upload that was open before the watch starts. Some of its segments begin in the middle of a frame, while the
+/// server sends frames, too. The connection counts once, as opaque. A stream that begins later is counted.
+fn http2_in_an_upload() {
+    const HALF: usize = 4_000;
+    let cgroup = TestCgroup::new();
+    let server = Sample::start(&cgroup);
+    let mut h2 = H2::connect(server.address());
+    let upload = h2.post("/");
+    let mut watch = Watch::start(&cgroup, INTERVAL, &[]);
+    let data = Frame::new(kind::DATA, 0, upload, vec![b'x'; 2 * HALF]).bytes();
+    let ping = Frame::new(kind::PING, 0, 0, [0; 8]).bytes();
+    for _ in 0..6 {
+        h2.wire.send(&data[..HALF]);
+        h2.wire.send([&data[HALF..], &ping].concat());
+        h2.until(|frame| frame.kind == kind::PING);
+    }
+    let line = watch.until("opaque", |_, line| {
+        line.in_flight_by_protocol["opaque"] == 1
+    });
+    assert_eq!(line.in_flight, 1);
+    h2.send(kind::DATA, flag::END_STREAM, upload, []);
+    h2.answers(&[upload]);
+    let stream = h2.get("/");
+    h2.answers(&[stream]);
+    let ends = watch.settle().ends();
+    let expected = Ends {
+        opaque: 1,
+        ..Ends::answered(1)
+    };
+    assert_eq!(ends, expected);
+    drop(h2);
+    let line = watch.until("closed", |_, line| line.connections == 0);
+    assert_eq!(line.in_flight, 0);
 }

@@ -54,6 +54,10 @@ const HEADS: &[(&str, &str)] = &[
         "HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
     ),
     (
+        "a coding on HTTP/1.0 with a blank behind it",
+        "HTTP/1.0 \r\nTransfer-Encoding: chunked\r\n\r\n",
+    ),
+    (
         "two codings without a comma",
         "HTTP/1.1\r\nTransfer-Encoding: x chunked\r\n\r\n",
     ),

@@ -2,8 +2,8 @@
 //! sidecar; the applications get plain HTTP from it.
 //!
 //! The agent counts such a pod at the ports of its applications (`ebb.dev/hop: app`), as `ebb watch --ports` does. With
-//! TPROXY, it counts only connections from inside the pod, as `ebb watch --hop app` does. At the edge, the connections
-//! from outside count (`ebb.dev/hop: edge`).
+//! TPROXY, it counts only connections from inside the pod, as `ebb watch --only-inside` does. At the edge, the
+//! connections from outside count (`ebb.dev/hop: edge`).
 
 mod kind;
 mod pod;
@@ -79,11 +79,11 @@ fn at_the_app(mesh: Mesh) {
     let mut wire = opened_before(&pod);
     let before = pod.received();
     let ports = pod.ports();
-    let hop = match mesh {
-        Mesh::IstioTproxy => "app",
-        Mesh::IstioRedirect | Mesh::Linkerd => "edge",
-    };
-    let mut watch = Watch::start(&pod.cgroup, INTERVAL, &["--ports", &ports, "--hop", hop]);
+    let mut arguments = vec!["--ports", &ports];
+    if mesh == Mesh::IstioTproxy {
+        arguments.push("--only-inside");
+    }
+    let mut watch = Watch::start(&pod.cgroup, INTERVAL, &arguments);
 
     for _ in 0..EACH {
         ask_again(&mut wire);

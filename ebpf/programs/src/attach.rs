@@ -32,8 +32,9 @@ use ebb_parser::{
 };
 
 use crate::{
+    http2,
     maps::{
-        CGROUPS, INNER, RULES, connection, do_not_count, go_on_in, http2, is_not_counted,
+        self, CGROUPS, INNER, RULES, connection, do_not_count, go_on_in, is_not_counted,
         make_connection, make_http2,
     },
     meter::{Pod, masked},
@@ -81,15 +82,7 @@ pub fn mid_stream(context: &SkBuffContext) {
 /// Looks for the head of a frame at the beginning of the server's data. From a head on, the data is read as HTTP/2.
 #[inline(always)]
 pub fn responses(context: &SkBuffContext) {
-    let Some(header) = Header::read(context) else {
-        return;
-    };
-    let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
-        return;
-    };
-    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
-    let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
-    let Some(mut pod) = Pod::of(connection.slot) else {
+    let Some((header, connection, http2, mut pod)) = http2::counted(context) else {
         return;
     };
     if !http2.reads_responses() {
@@ -139,6 +132,7 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
     let Some(found) = read_beginning(context, segment) else {
         return;
     };
+    let http2 = maps::http2(header.socket);
     let is_opaque = match found {
         Beginning::Request => false,
         Beginning::Tls => true,
@@ -147,13 +141,13 @@ fn look(context: &SkBuffContext, header: &Header, connection: &mut Conn, pod: &m
         }
         Beginning::Unknown => {
             // A connection with HTTP/2 state counts already, and waits for a stream.
-            if http2(header.socket).is_some() || !connection.is_unknown(sent) {
+            if http2.is_some() || !connection.is_unknown(sent) {
                 return;
             }
             true
         }
     };
-    if let Some(http2) = http2(header.socket) {
+    if let Some(http2) = http2 {
         // The bytes before only looked like HTTP/2.
         // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
         unsafe { &mut *http2 }.finish(pod);

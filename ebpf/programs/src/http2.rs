@@ -183,6 +183,18 @@ pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut 
     unsafe { &mut *http2 }.take_over(side, connection, pod)
 }
 
+/// Returns the headers of a packet, its connection with the HTTP/2 state, and the pod. Returns `None` if the connection
+/// is not counted, or has no HTTP/2 state.
+#[inline(always)]
+pub fn counted<'a>(context: &SkBuffContext) -> Option<(Header, &'a mut Conn, &'a mut Http2, Pod)> {
+    let header = Header::read(context)?;
+    let (connection, http2) = (connection(header.socket)?, http2(header.socket)?);
+    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
+    let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
+    let pod = Pod::of(connection.slot)?;
+    Some((header, connection, http2, pod))
+}
+
 /// Ends the streams that the server has refused with GOAWAY, and then the work on the packet. The function `end_all`
 /// ends the streams.
 #[inline(always)]
@@ -190,15 +202,7 @@ pub fn goaway(
     context: &SkBuffContext,
     end_all: impl Fn(&SkBuffContext, &mut Http2, &mut Pod<true>),
 ) {
-    let Some(header) = Header::read(context) else {
-        return;
-    };
-    let (Some(connection), Some(http2)) = (connection(header.socket), http2(header.socket)) else {
-        return;
-    };
-    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
-    let (connection, http2) = unsafe { (&mut *connection, &mut *http2) };
-    let Some(mut pod) = Pod::of(connection.slot) else {
+    let Some((header, connection, http2, mut pod)) = counted(context) else {
         return;
     };
     end_all(context, http2, &mut pod.again());

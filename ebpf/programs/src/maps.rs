@@ -62,9 +62,9 @@ pub static WAKES: RingBuf<u64, 4096> = RingBuf::new();
 #[btf_map]
 pub static CGROUPS: HashMap<u64, u32, { MAX_PODS as usize }> = HashMap::new();
 
-/// The connections that are open and were opened from inside a counted cgroup. An entry is needed until
-/// the passive end is established or, if NAT has changed the destination, until the first packet arrives at that end.
-/// The oldest entries are dropped: such a connection may count as one from outside.
+/// The connections that are open and were opened from inside a counted cgroup. An entry is needed until the passive end
+/// is established or, if NAT has changed the destination, until the first packet arrives at that end. The oldest entries
+/// are dropped: such a connection may count as one from outside.
 #[btf_map]
 pub static INNER: LruHashMap<ClientEnd, ServerEnd, 4096> = LruHashMap::new();
 

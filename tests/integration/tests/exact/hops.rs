@@ -41,6 +41,11 @@ pub(super) const CASES: &[Case] = &[
         super::CURL,
         fast_open,
     ),
+    Case::beside(
+        "exact::client_at_the_port_of_an_upstream_connection",
+        &[Need::Ebb, Need::Tool("python3")],
+        same_port,
+    ),
     Case::beside("exact::ports_pick_the_outer_hop", NGINX, || {
         through(nginx_http1, Hop::Outer);
     }),
@@ -48,6 +53,18 @@ pub(super) const CASES: &[Case] = &[
         through(nginx_http1_kept, Hop::Inner);
     }),
 ];
+
+/// A client outside the pod counts, also if its address and port are those of a connection that the pod has opened.
+fn same_port() {
+    let cgroup = TestCgroup::new();
+    let mut watch = Watch::start(&cgroup, INTERVAL, &[]);
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", include_str!("same_port.py")])
+        .arg(cgroup.path());
+    assert!(Process::start(command, None).wait(SOON).success());
+    assert_eq!(watch.settle().ends(), Ends::answered(3));
+}
 
 /// A proxy in front of an application.
 struct Proxy {

@@ -157,9 +157,9 @@ fn in_a_head() {
     three_or_opaque(&mut watch);
 }
 
-/// Sends ten more streams on an HTTP/2 connection that has already carried other streams, some of which may still be in
-/// flight (`first`). All ten are counted. Until the first of them begins, the connection may be opaque, but at most
-/// `opaque` times.
+/// Sends ten streams on an HTTP/2 connection that was open before the watch starts. The function `first` begins other
+/// streams before the watch starts. They may still be in flight. All ten streams are counted. Until the first of them
+/// begins, the connection may be opaque, but at most `opaque` times.
 fn http2_mid_stream(opaque: u64, first: impl FnOnce(&mut H2) -> Vec<u32>) {
     let cgroup = TestCgroup::new();
     let server = Sample::start(&cgroup);

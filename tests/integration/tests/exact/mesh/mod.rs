@@ -73,6 +73,20 @@ fn ask_again(wire: &mut Wire) {
     assert_eq!(wire.response(), 200);
 }
 
+/// Sends requests from outside, on an open connection (`wire`) and on others, calls from the pod, and probes.
+fn traffic(mesh: Mesh, pod: &Pod, wire: &mut Wire) {
+    for _ in 0..EACH {
+        ask_again(wire);
+    }
+    for speaks in [Speaks::Plain, Speaks::Tls, Speaks::Http2] {
+        pod.ask(speaks, EACH);
+    }
+    pod.call_out(CALLS);
+    for port in mesh.probes(pod.address().port()) {
+        pod.probe(port, PROBES);
+    }
+}
+
 /// Each request counts once, at the application, whatever address the application listens on.
 fn at_the_app(mesh: Mesh) {
     let pod = Pod::start(mesh, &LISTENING);
@@ -85,16 +99,7 @@ fn at_the_app(mesh: Mesh) {
     }
     let mut watch = Watch::start(&pod.cgroup, INTERVAL, &arguments);
 
-    for _ in 0..EACH {
-        ask_again(&mut wire);
-    }
-    for speaks in [Speaks::Plain, Speaks::Tls, Speaks::Http2] {
-        pod.ask(speaks, EACH);
-    }
-    pod.call_out(CALLS);
-    for port in mesh.probes(pod.address().port()) {
-        pod.probe(port, PROBES);
-    }
+    traffic(mesh, &pod, &mut wire);
     let slow = slow_requests(&pod);
     let line = watch.until("the slow requests are in flight", |_, line| {
         line.in_flight == SLOW
@@ -136,16 +141,7 @@ fn at_the_edge(mesh: Mesh, arguments: &[&str]) {
     let mut wire = opened_before(&pod);
     let mut watch = Watch::start(&pod.cgroup, INTERVAL, arguments);
 
-    for _ in 0..EACH {
-        ask_again(&mut wire);
-    }
-    for speaks in [Speaks::Plain, Speaks::Tls, Speaks::Http2] {
-        pod.ask(speaks, EACH);
-    }
-    pod.call_out(CALLS);
-    for port in mesh.probes(pod.address().port()) {
-        pod.probe(port, PROBES);
-    }
+    traffic(mesh, &pod, &mut wire);
     let line = watch.line_after(Duration::ZERO);
     assert_eq!(line.in_flight, 0, "{line:?}");
 

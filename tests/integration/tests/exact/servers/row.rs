@@ -18,6 +18,7 @@ const INTERVAL: &str = "20ms";
 const CLIENT: &[(&str, &str)] = &[
     ("driver.py", include_str!("cases/driver.py")),
     ("client.py", include_str!("cases/client.py")),
+    ("connection.py", include_str!("cases/connection.py")),
     ("ends.py", include_str!("cases/ends.py")),
     ("grpc_calls.py", include_str!("cases/grpc_calls.py")),
     ("h2client.py", include_str!("cases/h2client.py")),
@@ -62,7 +63,7 @@ struct Seen {
     responses: u64,
     /// Of these, the responses of the application.
     application: u64,
-    /// Requests of which the response may have been lost.
+    /// Requests whose response may have been lost.
     unsure: u64,
     /// Requests that Ebb may report as opaque.
     opaque: u64,
@@ -201,8 +202,8 @@ impl Counted {
 /// Returns what is wrong, if anything is.
 fn mismatch(seen: &Seen, log: Option<u64>, all: bool, counted: Counted) -> Option<&'static str> {
     let least = seen.responses.saturating_sub(seen.opaque);
-    // A proxy logs each request, also one that it refuses. An application logs those that come to it. What the client
-    // breaks off or what is malformed comes to it or not.
+    // A proxy logs each request, also one that it refuses. An application logs the requests that reach it. An aborted or
+    // malformed request may or may not reach it.
     let (from_log, refused) = if all {
         (seen.responses, 0)
     } else {

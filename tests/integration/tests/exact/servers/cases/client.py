@@ -1,7 +1,8 @@
 # An HTTP/1 client over raw sockets that counts what a test compares: requests sent, final responses received, and
 # responses that the application (not the server in front of it) made.
 import socket
-import struct
+
+import connection
 
 
 class Count:
@@ -18,15 +19,10 @@ class Count:
         self.statuses = []
 
 
-class Connection:
+class Connection(connection.Connection):
     def __init__(self, address, count):
-        # An address that no socket of the server uses. A proxy's connection to its application could have the same
-        # port, and Ebb would take the client for the proxy.
-        self.socket = socket.create_connection(address, timeout=10, source_address=("127.0.0.2", 0))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.count = count
-        self.buffer = b""
-        self.closed = self.reset = False
+        super().__init__(address, count, timeout=10)
+        self.reset = False
 
     # Sends the bytes of `requests` requests.
     def send(self, data, requests=1):
@@ -161,17 +157,3 @@ class Connection:
         except (TimeoutError, ValueError):
             pass
         self.socket.settimeout(10)
-
-    def finish(self):
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def reset_now(self):
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self):
-        self.closed = True
-        self.socket.close()

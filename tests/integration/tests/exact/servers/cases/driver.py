@@ -41,7 +41,7 @@ class Target:
         self.before = logged()
         # The responses that the server can send at the same time.
         self.at_once = 1 if "one" in features else 5
-        # How a client breaks off. Hypercorn keeps a connection that its client has closed.
+        # How a client ends a connection with a request in flight. Hypercorn keeps a connection that its client has closed.
         self.ends = ("reset",) if "lingers" in features else ("reset", "finish")
 
     def connect(self, proxy_protocol=False):

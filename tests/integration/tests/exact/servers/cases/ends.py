@@ -2,17 +2,10 @@
 import socket
 import time
 
-from http1 import get
+from http1 import adds_to, get
 
 CASES = {}
-
-
-def case(*features):
-    def add(function):
-        CASES[function.__name__] = (function, features)
-        return function
-
-    return add
+case = adds_to(CASES)
 
 
 # Waits until the server accepts no connection, at most half a second: a master process may keep the socket open.

@@ -2,6 +2,8 @@
 import socket
 import struct
 
+import connection
+
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS, PADDED, HAS_PRIORITY, ACK = 1, 4, 8, 32, 1
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -35,16 +37,10 @@ def request(path, *fields, method=b"GET"):
     )
 
 
-class Connection:
+class Connection(connection.Connection):
     # `window`: the initial window of each stream, in bytes. `update`: whether the client opens windows.
     def __init__(self, address, count, window=1 << 20, greet=True):
-        # An address that no socket of the server uses. A proxy's connection to its application could have the same
-        # port, and Ebb would take the client for the proxy.
-        self.socket = socket.create_connection(address, timeout=5, source_address=("127.0.0.2", 0))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.count = count
-        self.buffer = b""
-        self.closed = False
+        super().__init__(address, count, timeout=5)
         self.next = 1
         # The streams that the server has ended, and those that it has reset.
         self.ended, self.reset = set(), set()
@@ -131,17 +127,3 @@ class Connection:
     def drain(self):
         while self.receive() is not None:
             pass
-
-    def finish(self):
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def reset_now(self):
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self):
-        self.closed = True
-        self.socket.close()

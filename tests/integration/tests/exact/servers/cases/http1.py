@@ -18,13 +18,19 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 CASES = {}
 
 
-# Adds a case for servers that have all these features.
-def case(*features):
-    def add(function):
-        CASES[function.__name__] = (function, features)
-        return function
+# Returns a decorator that adds a case to a list, for servers that have all its features.
+def adds_to(cases, prefix=""):
+    def case(*features):
+        def add(function):
+            cases[prefix + function.__name__] = (function, features)
+            return function
 
-    return add
+        return add
+
+    return case
+
+
+case = adds_to(CASES)
 
 
 # Sends requests one after the other, on one connection as long as the server keeps it.

@@ -1,11 +1,11 @@
-# Requests that stay in flight until the test ends them: slow ones, tunnels, and those that a client breaks off.
+# Requests that stay in flight until the test ends them: slow ones, tunnels, and those that a client aborts.
 from http1 import CHUNKED, case, get, post
 
 
-@case()
-def broken_off_mid_header(t):
+# Sends each of these beginnings of a request, and then ends the connection, in every way that the server allows.
+def aborted(t, *parts):
     for end in t.ends:
-        for part in (b"G", b"GET /cl HT", get("/cl")[:-4], get("/cl")[:-1], get("/cl")[:-2]):
+        for part in parts:
             c = t.connect()
             c.send(part)
             if end == "reset":
@@ -18,26 +18,22 @@ def broken_off_mid_header(t):
 
 
 @case()
-def broken_off_mid_body(t):
-    for end in t.ends:
-        for part in (
-            post("/echo", b"Content-Length: 10\r\n", b"hello"),
-            post("/echo", CHUNKED, b"5\r\nhel"),
-            post("/echo", CHUNKED, b"5\r\nhello\r\n"),
-        ):
-            c = t.connect()
-            c.send(part)
-            if end == "reset":
-                yield {"in_flight": 1}
-                c.reset_now()
-            else:
-                c.finish()
-                c.responses()
-            yield {}
+def aborted_mid_header(t):
+    yield from aborted(t, b"G", b"GET /cl HT", get("/cl")[:-4], get("/cl")[:-1], get("/cl")[:-2])
+
+
+@case()
+def aborted_mid_body(t):
+    yield from aborted(
+        t,
+        post("/echo", b"Content-Length: 10\r\n", b"hello"),
+        post("/echo", CHUNKED, b"5\r\nhel"),
+        post("/echo", CHUNKED, b"5\r\nhello\r\n"),
+    )
 
 
 @case("half")
-def broken_off_mid_response(t):
+def aborted_mid_response(t):
     for end in t.ends:
         name = t.name()
         c = t.connect()

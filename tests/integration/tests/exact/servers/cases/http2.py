@@ -1,18 +1,12 @@
 # The HTTP/2 cases; see http1.py.
 import struct
 
+from http1 import adds_to
 from http1 import get as http1_get
 from h2client import *
 
 CASES = {}
-
-
-def case(*features):
-    def add(function):
-        CASES["h2_" + function.__name__] = (function, features)
-        return function
-
-    return add
+case = adds_to(CASES, "h2_")
 
 
 @case()
@@ -231,7 +225,7 @@ def small_floods(t):
 
 
 @case("slow")
-def broken_off(t):
+def aborted(t):
     for end in ("reset", "goaway", "finish")[: 2 if "lingers" in t.features else 3]:
         c = t.h2()
         name = t.name()

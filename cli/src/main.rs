@@ -2,6 +2,7 @@
 
 mod config_file;
 mod lint;
+mod listeners;
 mod option;
 mod problems;
 mod run;

@@ -1,7 +1,7 @@
 //! `ebb watch`: attach to a cgroup and print what the kernel counts, one line per interval.
 //!
 //! Each line shows the difference between two cumulative readings, so a late line is still correct. Only whole
-//! intervals are printed.
+//! intervals are printed. Warnings are logged on stderr.
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +13,13 @@ use std::{
 use anyhow::Context as _;
 use ebb_agent::{
     Interval, Intervals, Reading, Rules,
-    counter::{Counter, Events, PodId},
+    counter::{Counter, PodId},
 };
 use ebb_metrics::signals::Signals;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::option;
+use crate::{listeners::Monitor, option};
 
 /// Minimum of `--interval`. With shorter intervals, the printing itself would dominate the result.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -69,6 +69,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    ebb_metrics::log::begin();
     // The cgroup is checked before the kernel programs are loaded, because loading takes a moment.
     ebb_agent::cgroup::id(&args.cgroup)?;
     let mut counter = Counter::load()?;
@@ -91,7 +92,8 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
     // After a stall, one line covers the whole time of the stall; the missed lines are not printed later.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut intervals = Intervals::after(counter.read(pod)?);
-    let mut events = counter.events()?;
+    let mut events = total(counter, 0)?;
+    let listeners = Monitor::start(args.cgroup.clone(), args.ports.clone());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -101,8 +103,8 @@ async fn watch(args: &Args, counter: &mut Counter, pod: PodId) -> anyhow::Result
         counter.flush_log();
         let interval = intervals.next(later.clone());
         let line = if args.json {
-            let earlier = std::mem::replace(&mut events, counter.events()?);
-            json(&interval, &later, since(&earlier, &events))?
+            let earlier = std::mem::replace(&mut events, total(counter, listeners.found())?);
+            json(&interval, &later, since(earlier, &events))?
         } else {
             text(&interval, &later)
         };
@@ -141,12 +143,28 @@ struct Line {
     events: BTreeMap<&'static str, u64>,
 }
 
-/// Returns the events that happened between two readings, by kind.
-fn since(earlier: &Events, later: &Events) -> BTreeMap<&'static str, u64> {
-    let pairs = earlier.by_kind().into_iter().zip(later.by_kind());
-    pairs
-        .map(|((kind, before), (_, now))| (kind, now.saturating_sub(before)))
-        .collect()
+/// The kind of the event that a listening socket outside the cgroup was found.
+const LISTENER_OUTSIDE: &str = "listener_outside_cgroup";
+
+/// Returns the number of events so far, by kind: those of the kernel programs, and `outside` listening sockets that were
+/// created outside the cgroup.
+fn total(counter: &mut Counter, outside: u64) -> anyhow::Result<BTreeMap<&'static str, u64>> {
+    let mut events = BTreeMap::from(counter.events()?.by_kind());
+    events.insert(LISTENER_OUTSIDE, outside);
+    Ok(events)
+}
+
+/// Returns the events that happened between two totals, by kind.
+fn since(
+    mut earlier: BTreeMap<&'static str, u64>,
+    later: &BTreeMap<&'static str, u64>,
+) -> BTreeMap<&'static str, u64> {
+    for (kind, count) in &mut earlier {
+        *count = later
+            .get(kind)
+            .map_or(0, |later| later.saturating_sub(*count));
+    }
+    earlier
 }
 
 #[derive(Serialize)]
@@ -267,6 +285,14 @@ fn text(interval: &Interval, later: &Reading) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_counted_since_the_previous_row() {
+        let earlier = BTreeMap::from([("mptcp", 2), ("resumed", 5)]);
+        let later = BTreeMap::from([("mptcp", 6), ("resumed", 5)]);
+        let expected = BTreeMap::from([("mptcp", 4), ("resumed", 0)]);
+        assert_eq!(since(earlier, &later), expected);
+    }
 
     #[test]
     fn durations_say_what_is_allowed() {

@@ -12,6 +12,7 @@
 mod cgroups;
 mod monitor;
 mod namespace;
+mod port;
 mod processes;
 mod scan;
 mod sock_diag;
@@ -22,7 +23,7 @@ use std::{
 };
 
 use self::{cgroups::Location, processes::Process};
-pub(crate) use self::monitor::Monitor;
+pub(crate) use self::{monitor::Monitor, port::on_port};
 
 /// A listening socket that was created outside the counted cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]

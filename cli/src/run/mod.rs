@@ -113,6 +113,7 @@ async fn start(
         meter,
         console: console.clone(),
         ports: Mutex::new(Ports::new()),
+        listeners: Arc::default(),
     };
     let command = args.command.first().map_or("", String::as_str);
     let title = settings.summary();

@@ -24,6 +24,7 @@ use tracing::warn;
 
 use super::{
     failure::Failure,
+    listener::ListenerCheck,
     output,
     ready::Readiness,
     spawn::{CommandLine, Spawner},
@@ -55,6 +56,7 @@ pub(crate) struct RunContext {
     pub(crate) meter: Arc<Meter>,
     pub(crate) console: Console,
     pub(crate) ports: std::sync::Mutex<Ports>,
+    pub(crate) listeners: Arc<ListenerCheck>,
 }
 
 /// An order of the supervisor to a replica. A later variant overrides an earlier one.
@@ -167,6 +169,8 @@ impl Replica<'_> {
         let end = match self.get_ready(&mut child, address).await {
             Ok(true) => {
                 self.add_to_pool(address, spawned);
+                let cgroup = self.group.path().to_owned();
+                self.context.listeners.check(self.number, port, cgroup);
                 self.stay(&mut child).await
             }
             Ok(false) => Ok(()),

@@ -2,6 +2,7 @@
 
 pub(crate) mod failure;
 pub(crate) mod life;
+pub(crate) mod listener;
 pub(crate) mod output;
 pub(crate) mod ready;
 pub(crate) mod spawn;

@@ -17,6 +17,7 @@ mod mean;
 mod mesh;
 mod mid_stream;
 mod mixed;
+mod outside;
 mod packets;
 mod probes;
 mod servers;
@@ -51,6 +52,7 @@ pub(crate) fn cases() -> Vec<Case> {
             mesh::CASES,
             mixed::CASES,
             kernel_messages::CASES,
+            outside::CASES,
             packets::CASES,
             probes::CASES,
             servers::CASES,

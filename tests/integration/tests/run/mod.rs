@@ -1,6 +1,7 @@
 //! `ebb run`: counting, scaling and proxying together on one host.
 
 mod cold;
+mod outside;
 mod scale;
 mod tidy;
 mod wrong;
@@ -11,6 +12,7 @@ use ebb_fixtures::Case;
 pub(crate) fn cases() -> Vec<Case> {
     [
         cold::CASES,
+        outside::CASES,
         scale::CASES,
         tidy::CASES,
         wrong::CASES,

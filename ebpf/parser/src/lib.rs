@@ -16,6 +16,7 @@ pub mod http1;
 pub mod http2;
 pub mod out_of_order;
 pub mod packet;
+pub mod protocol;
 pub mod serialisation;
 pub mod steps;
 pub mod window;

@@ -6,6 +6,7 @@ use ebb_parser::{
     conn::{Conn, state},
     direction::{Segment, Side, flag},
     http2::{Http2, arrive, is_out_of_order, leave, step},
+    protocol::Protocol,
     steps as budget,
 };
 
@@ -142,29 +143,23 @@ pub fn go_on(context: &SkBuffContext, side: Side, connection: &mut Conn, pod: &P
     stop(context, side, connection, pod);
 }
 
-/// Parses a segment like [`steps`], with fewer steps: the code for overflow tables makes each step longer.
-#[inline(always)]
-pub fn steps_with_overflow(
-    side: Side,
-    http2: &mut Http2,
-    packet: &SkbPacket<'_>,
-    pod: &mut Pod<true>,
-    segment: Segment,
-) -> bool {
-    (0..budget::HTTP2_OVERFLOW).all(|_| step(side, http2, packet, pod, segment))
-}
-
 /// Parses a segment, with as many steps as one run can take. Returns `true` if more of the segment must be read: a
 /// packet of 64 KiB can need thousands of steps. [`crate::loops`] or another run of this program reads the rest.
 #[inline(always)]
-pub fn steps(
+pub fn steps<const OVERFLOW: bool>(
     side: Side,
     http2: &mut Http2,
     packet: &SkbPacket<'_>,
-    pod: &mut Pod,
+    pod: &mut Pod<OVERFLOW>,
     segment: Segment,
 ) -> bool {
-    for _ in 0..budget::HTTP2 {
+    // The code for overflow tables makes each step longer.
+    let most = if OVERFLOW {
+        budget::HTTP2_OVERFLOW
+    } else {
+        budget::HTTP2
+    };
+    for _ in 0..most {
         if !step(side, http2, packet, pod, segment) {
             return false;
         }
@@ -172,15 +167,37 @@ pub fn steps(
     true
 }
 
-/// Turns a connection into an HTTP/2 connection, after the HTTP/1 parser has found that HTTP/2 follows. Returns `false`
-/// if the kernel has no memory for the HTTP/2 state, or if the connection cannot change to HTTP/2.
-#[inline(always)]
-pub fn take_over(side: Side, connection: &mut Conn, pod: &mut Pod, socket: *mut bpf_sock) -> bool {
-    let Some(http2) = make_http2(socket) else {
-        return false;
-    };
-    // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
-    unsafe { &mut *http2 }.take_over(side, connection, pod)
+/// A connection whose protocol may change to HTTP/2.
+pub trait MayChange: Protocol {
+    /// Turns the connection into an HTTP/2 connection, if the parser has found that HTTP/2 follows. Returns whether the
+    /// connection has changed. If it must change and cannot, because the kernel has no memory for the HTTP/2 state, for
+    /// example, this direction becomes unreadable.
+    fn changes(&mut self, side: Side, pod: &mut Pod, socket: *mut bpf_sock) -> bool;
+}
+
+impl MayChange for Conn {
+    #[inline(always)]
+    fn changes(&mut self, side: Side, pod: &mut Pod, socket: *mut bpf_sock) -> bool {
+        if !self.direction(side).has(flag::HTTP2) {
+            return false;
+        }
+        if let Some(http2) = make_http2(socket)
+            // SAFETY: socket storage lives as long as the socket; a lock guards the fields that both directions write.
+            && unsafe { &mut *http2 }.take_over(side, self, pod)
+        {
+            return true;
+        }
+        self.direction(side).flags |= flag::UNREADABLE;
+        self.direction(side).flags &= !flag::HTTP2;
+        false
+    }
+}
+
+impl MayChange for Http2 {
+    #[inline(always)]
+    fn changes(&mut self, _side: Side, _pod: &mut Pod, _socket: *mut bpf_sock) -> bool {
+        false
+    }
 }
 
 /// Returns the headers of a packet, its connection with the HTTP/2 state, and the pod. Returns `None` if the connection

@@ -8,11 +8,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::{helpers::generated::bpf_loop, programs::SkBuffContext};
 use ebb_parser::{
-    conn::Conn,
     direction::{Segment, Side},
-    http1::{self, Step},
-    http2,
     http2::Http2,
+    protocol::Protocol,
     steps,
 };
 
@@ -20,61 +18,32 @@ use crate::{meter::Pod, segment::SkbPacket};
 
 /// The data that the callback of `bpf_loop` needs. It is on the stack of the program, so that the verifier knows which
 /// memory the callback gets.
-struct Work<'a, T> {
+struct Work<'a, T, const OVERFLOW: bool> {
     connection: *mut T,
     context: &'a SkBuffContext,
     slot: u32,
-    pod: Pod,
+    pod: Pod<OVERFLOW>,
     segment: Segment,
 }
 
-/// Parses a segment to its end, on HTTP/1. Returns `true` if the limit of steps is reached.
+/// Parses a segment to its end. Returns `true` if the limit of steps is reached.
 #[inline(always)]
-pub fn http1(
+pub fn all<T: Protocol, const OVERFLOW: bool>(
     side: Side,
-    connection: &mut Conn,
-    packet: &SkbPacket<'_>,
-    pod: &mut Pod,
-    segment: Segment,
-) -> bool {
-    let callback = match side {
-        Side::Requests => http1_request,
-        Side::Responses => http1_response,
-    };
-    all(callback, connection, packet, pod, segment)
-}
-
-/// Parses a segment to its end, on HTTP/2. Returns `true` if the limit of steps is reached.
-#[inline(always)]
-pub fn http2(
-    side: Side,
-    http2: &mut Http2,
-    packet: &SkbPacket<'_>,
-    pod: &mut Pod<true>,
-    segment: Segment,
-) -> bool {
-    let callback = match side {
-        Side::Requests => http2_request,
-        Side::Responses => http2_response,
-    };
-    all(callback, http2, packet, &mut pod.again(), segment)
-}
-
-type Callback<T> = extern "C" fn(u64, *mut Work<'_, T>) -> i64;
-
-#[inline(always)]
-fn all<T>(
-    callback: Callback<T>,
     connection: &mut T,
     packet: &SkbPacket<'_>,
-    pod: &mut Pod,
+    pod: &mut Pod<OVERFLOW>,
     segment: Segment,
 ) -> bool {
+    let callback: extern "C" fn(u64, *mut Work<'_, T, OVERFLOW>) -> i64 = match side {
+        Side::Requests => request_step,
+        Side::Responses => response_step,
+    };
     let mut work = Work {
         connection,
         context: packet.context,
         slot: packet.slot,
-        pod: pod.again(),
+        pod: pod.again::<OVERFLOW>(),
         segment,
     };
     // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
@@ -89,54 +58,36 @@ fn all<T>(
     taken == i64::from(steps::LONG)
 }
 
-/// Return value of a callback that ends the loop.
-const ENOUGH: i64 = 1;
-
-macro_rules! callback {
-    ($name:ident, $connection:ty, $step:path, $side:expr) => {
-        #[inline(never)]
-        extern "C" fn $name(_step: u64, work: *mut Work<'_, $connection>) -> i64 {
-            // SAFETY: the function `all` has passed this pointer to a value on its stack, which outlives the loop.
-            let work = unsafe { &mut *work };
-            // SAFETY: the pointer is to socket storage, which is valid while the program runs.
-            let connection = unsafe { &mut *work.connection };
-            let packet = SkbPacket {
-                context: work.context,
-                slot: work.slot,
-            };
-            let more = $step($side, connection, &packet, &mut work.pod, work.segment);
-            if more { 0 } else { ENOUGH }
-        }
-    };
+#[inline(never)]
+extern "C" fn request_step<T: Protocol, const OVERFLOW: bool>(
+    _step: u64,
+    work: *mut Work<'_, T, OVERFLOW>,
+) -> i64 {
+    // SAFETY: the function `all` has passed this pointer to a value on its stack, which outlives the loop.
+    unsafe { &mut *work }.step(Side::Requests)
 }
 
-callback!(http1_request, Conn, http1_step, Side::Requests);
-callback!(http1_response, Conn, http1_step, Side::Responses);
-callback!(http2_request, Http2, http2_step, Side::Requests);
-callback!(http2_response, Http2, http2_step, Side::Responses);
-
-/// Takes one step on HTTP/1. Returns whether there may be more to read.
-#[inline(always)]
-fn http1_step(
-    side: Side,
-    connection: &mut Conn,
-    packet: &SkbPacket<'_>,
-    pod: &mut Pod,
-    segment: Segment,
-) -> bool {
-    http1::step::<true, _, _>(side, connection, packet, pod, segment) == Step::More
+#[inline(never)]
+extern "C" fn response_step<T: Protocol, const OVERFLOW: bool>(
+    _step: u64,
+    work: *mut Work<'_, T, OVERFLOW>,
+) -> i64 {
+    // SAFETY: the function `all` has passed this pointer to a value on its stack, which outlives the loop.
+    unsafe { &mut *work }.step(Side::Responses)
 }
 
-/// Takes one step on HTTP/2, with the code for overflow tables. Returns whether there may be more to read.
-#[inline(always)]
-fn http2_step(
-    side: Side,
-    http2: &mut Http2,
-    packet: &SkbPacket<'_>,
-    pod: &mut Pod,
-    segment: Segment,
-) -> bool {
-    http2::step(side, http2, packet, &mut pod.again::<true>(), segment)
+impl<T: Protocol, const OVERFLOW: bool> Work<'_, T, OVERFLOW> {
+    /// Takes one step. Returns 0 if there may be more to read. Any other value ends the loop.
+    #[inline(always)]
+    fn step(&mut self, side: Side) -> i64 {
+        // SAFETY: the pointer is to socket storage, which is valid while the program runs.
+        let connection = unsafe { &mut *self.connection };
+        let packet = SkbPacket {
+            context: self.context,
+            slot: self.slot,
+        };
+        i64::from(!connection.step(side, &packet, &mut self.pod, self.segment))
+    }
 }
 
 /// The data that the callback of `goaway` needs.

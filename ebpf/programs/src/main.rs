@@ -66,7 +66,7 @@ pub fn http1_ingress_loop(context: SkBuffContext) -> i32 {
     traffic::run::<true>(
         &context,
         Side::Requests,
-        |a, b, c, d, e| loops::http1(a, b, c, d, e),
+        |a, b, c, d, e| loops::all(a, b, c, d, e),
         |a, b, c, d, _| http2::go_on(a, b, c, d),
     );
     1
@@ -96,8 +96,8 @@ pub fn handshake_store(context: SkBuffContext) -> i32 {
 pub fn handshake_read_loop(context: SockOpsContext) -> u32 {
     handshake::drain(
         &context,
-        |work| out_of_order::read_all_http1(work),
-        |work| out_of_order::read_first_http2(work),
+        |work| out_of_order::read_all::<_, false>(work),
+        |work| out_of_order::read_all::<_, false>(work),
     );
     1
 }
@@ -122,8 +122,8 @@ pub fn handshake_read(context: SockOpsContext) -> u32 {
 /// one run of a program takes. Also reads the packets of connections with an overflow table. Called by `http1_ingress`.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Requests, |a, b, c, d, e| {
-        loops::http2(a, b, c, d, e)
+    http2::run::<true>(&context, Side::Requests, |a, b, c, d, e| {
+        loops::all(a, b, c, d, e)
     });
     1
 }
@@ -131,7 +131,7 @@ pub fn http2_ingress_loop(context: SkBuffContext) -> i32 {
 /// Does the work of `http2_ingress_loop` without `bpf_loop`: calls itself.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Requests, |a, b, c, d, e| {
+    http2::run::<false>(&context, Side::Requests, |a, b, c, d, e| {
         http2::steps(a, b, c, d, e)
     });
     1
@@ -140,8 +140,8 @@ pub fn http2_ingress(context: SkBuffContext) -> i32 {
 /// Does the work of `http2_ingress_loop` on connections with an overflow table, without `bpf_loop`: calls itself.
 #[cgroup_skb(ingress)]
 pub fn http2_ingress_overflow(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Requests, |a, b, c, d, e| {
-        http2::steps_with_overflow(a, b, c, d, e)
+    http2::run::<true>(&context, Side::Requests, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
     });
     1
 }
@@ -244,7 +244,7 @@ pub fn http1_egress_loop(context: SkBuffContext) -> i32 {
     traffic::run::<true>(
         &context,
         Side::Responses,
-        |a, b, c, d, e| loops::http1(a, b, c, d, e),
+        |a, b, c, d, e| loops::all(a, b, c, d, e),
         |a, b, c, d, _| http2::go_on(a, b, c, d),
     );
     1
@@ -266,8 +266,8 @@ pub fn http1_egress_rest(context: SkBuffContext) -> i32 {
 /// one run of a program takes. Also reads the packets of connections with an overflow table. Called by `http1_egress`.
 #[cgroup_skb(egress)]
 pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Responses, |a, b, c, d, e| {
-        loops::http2(a, b, c, d, e)
+    http2::run::<true>(&context, Side::Responses, |a, b, c, d, e| {
+        loops::all(a, b, c, d, e)
     });
     1
 }
@@ -275,7 +275,7 @@ pub fn http2_egress_loop(context: SkBuffContext) -> i32 {
 /// Does the work of `http2_egress_loop` without `bpf_loop`: calls itself.
 #[cgroup_skb(egress)]
 pub fn http2_egress(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Responses, |a, b, c, d, e| {
+    http2::run::<false>(&context, Side::Responses, |a, b, c, d, e| {
         http2::steps(a, b, c, d, e)
     });
     1
@@ -284,8 +284,8 @@ pub fn http2_egress(context: SkBuffContext) -> i32 {
 /// Does the work of `http2_egress_loop` on connections with an overflow table, without `bpf_loop`: calls itself.
 #[cgroup_skb(egress)]
 pub fn http2_egress_overflow(context: SkBuffContext) -> i32 {
-    http2::run(&context, Side::Responses, |a, b, c, d, e| {
-        http2::steps_with_overflow(a, b, c, d, e)
+    http2::run::<true>(&context, Side::Responses, |a, b, c, d, e| {
+        http2::steps(a, b, c, d, e)
     });
     1
 }

@@ -7,14 +7,15 @@ use aya_ebpf::{
 use ebb_abi::{egress, ingress};
 use ebb_parser::{
     conn::{Conn, state},
-    direction::{Direction, Segment, Side, flag},
+    direction::{Segment, Side, flag},
     http1::{Step, arrive, is_next, is_out_of_order, last_byte, leave, must_search, step},
     packet::Meter,
+    protocol::Protocol as _,
     steps as budget,
 };
 
 use crate::{
-    http2,
+    http2::{self, MayChange as _},
     maps::{connection, go_on_in},
     meter::Pod,
     segment::{Header, SkbPacket},
@@ -68,7 +69,7 @@ pub fn run<const UNUSUAL: bool>(
     }
     // The parsers do not read an opaque connection, even if the server has begun HTTP/2.
     if connection.is(state::HTTP2 | state::ATTACHING)
-        || (direction(connection, side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
+        || (connection.direction(side).has(flag::HTTP2) && !connection.is(state::OPAQUE))
     {
         if !connection.is(state::ATTACHING) {
             return speaks_http2(context, side, connection, &mut pod, header);
@@ -81,13 +82,13 @@ pub fn run<const UNUSUAL: bool>(
         return stop(context, side, connection, &pod);
     }
     if side == Side::Responses {
-        pod.sends(context, &mut direction(connection, side).stamp);
+        pod.sends(context, &mut connection.direction(side).stamp);
     }
     let packet = SkbPacket {
         context,
         slot: connection.slot,
     };
-    let segment = direction(connection, side).arrived(header.segment);
+    let segment = connection.direction(side).arrived(header.segment);
     let is_next = is_next(side, connection, segment);
     if side == Side::Requests && !is_next && is_out_of_order(side, connection, segment) {
         go_on_in(context, side, ingress::OUT_OF_ORDER_STORE);
@@ -101,18 +102,14 @@ pub fn run<const UNUSUAL: bool>(
     }
     if is_next || arrive::<UNUSUAL, _, _>(side, connection, &packet, &mut pod, segment) {
         if steps(side, connection, &packet, &mut pod, segment) {
-            direction(connection, side).flags |= flag::UNFINISHED;
+            connection.direction(side).flags |= flag::UNFINISHED;
             go_on_in(context, side, rest);
             // Only a kernel without `bpf_loop` reaches this line, with a packet that needs more runs than the kernel
             // allows tail calls (33).
-            direction(connection, side).flags |= flag::UNREADABLE;
+            connection.direction(side).flags |= flag::UNREADABLE;
         }
-        if direction(connection, side).has(flag::HTTP2) {
-            if http2::take_over(side, connection, &mut pod, header.socket) {
-                return http2::go_on(context, side, connection, &pod);
-            }
-            direction(connection, side).flags |= flag::UNREADABLE;
-            direction(connection, side).flags &= !flag::HTTP2;
+        if connection.changes(side, &mut pod, header.socket) {
+            return http2::go_on(context, side, connection, &pod);
         }
         leave(side, connection, &mut pod);
         if side == Side::Requests && connection.serialisation.has_buffered() {
@@ -157,12 +154,4 @@ pub fn steps<const UNUSUAL: bool, M: Meter>(
         }
     }
     true
-}
-
-#[inline(always)]
-fn direction(connection: &mut Conn, side: Side) -> &mut Direction {
-    match side {
-        Side::Requests => &mut connection.requests,
-        Side::Responses => &mut connection.responses,
-    }
 }

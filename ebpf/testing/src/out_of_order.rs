@@ -8,10 +8,10 @@ use ebb_abi::{Exclusion, event};
 use ebb_parser::{
     conn::state,
     direction::{Direction, Segment, Side, flag},
-    http1::{self, Step},
-    http2::{self, Http2},
+    http2::Http2,
     out_of_order::{OutOfOrderBuffer, PIECE, PiecePlace},
     packet::Packet,
+    protocol::Protocol as _,
     serialisation::IngressSerialisation,
     steps,
     window::{LOAD, Window},
@@ -155,7 +155,7 @@ impl Wire {
         if self.conn.is(state::HTTP2) {
             // The rest of the buffer is HTTP/2. The code after this `if` reads it.
         } else if self.conn.serialisation.has_lost() {
-            self.give_up_http1();
+            self.conn.give_up(Side::Requests, &mut self.ledger);
         } else {
             match self.kernel {
                 Kernel::New => while self.read_http1() {},
@@ -164,7 +164,7 @@ impl Wire {
                         if let Some(next) = arrival.go_on() {
                             return self.drain_http1(next);
                         }
-                        self.give_up_http1();
+                        self.conn.give_up(Side::Requests, &mut self.ledger);
                     }
                 }
             }
@@ -201,27 +201,20 @@ impl Wire {
         self.release(arrival);
     }
 
-    /// Works like `drain::give_up_http1`.
-    fn give_up_http1(&mut self) {
-        self.conn.requests.flags |= flag::UNREADABLE;
-        http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
-    }
-
-    /// Works like `drain::give_up_http2`.
+    /// Works like `drain::give_up` on HTTP/2.
     fn give_up_http2(&mut self) {
         if let Some(http2) = &mut self.http2 {
-            http2.requests.direction.flags |= flag::UNREADABLE;
-            http2::leave(Side::Requests, http2, &mut self.ledger);
+            http2.give_up(Side::Requests, &mut self.ledger);
         }
     }
 
-    /// Works like `drain::read_http1`.
+    /// Works like `drain::read` on HTTP/1.
     fn read_http1(&mut self) -> bool {
         let Some(model) = &mut self.out_of_order else {
             return false;
         };
         if self.conn.requests.has(flag::UNREADABLE) {
-            http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
+            self.conn.leave(Side::Requests, &mut self.ledger);
             return false;
         }
         let Some((piece, segment)) = model.next(
@@ -234,8 +227,7 @@ impl Wire {
         self.conn.requests.flags &= !flag::MIDWAY;
         let more = self.steps(steps::PIECE, |wire| {
             let ledger = &mut wire.ledger;
-            let side = Side::Requests;
-            http1::step::<true, _, _>(side, &mut wire.conn, &piece, ledger, segment) == Step::More
+            wire.conn.step(Side::Requests, &piece, ledger, segment)
         });
         if more {
             self.conn.requests.flags |= flag::MIDWAY;
@@ -249,17 +241,17 @@ impl Wire {
             self.conn.requests.flags |= flag::UNREADABLE;
             self.conn.requests.flags &= !flag::HTTP2;
         }
-        http1::leave(Side::Requests, &mut self.conn, &mut self.ledger);
+        self.conn.leave(Side::Requests, &mut self.ledger);
         true
     }
 
-    /// Works like `drain::read_http2`.
+    /// Works like `drain::read` on HTTP/2.
     fn read_http2(&mut self) -> bool {
         let (Some(model), Some(http2)) = (&mut self.out_of_order, &mut self.http2) else {
             return false;
         };
         if http2.requests.direction.has(flag::UNREADABLE) {
-            http2::leave(Side::Requests, http2, &mut self.ledger);
+            http2.leave(Side::Requests, &mut self.ledger);
             return false;
         }
         let Some((piece, segment)) = model.next(
@@ -274,7 +266,7 @@ impl Wire {
             let Some(http2) = &mut wire.http2 else {
                 return false;
             };
-            http2::step(Side::Requests, http2, &piece, &mut wire.ledger, segment)
+            http2.step(Side::Requests, &piece, &mut wire.ledger, segment)
         });
         let Some(http2) = &mut self.http2 else {
             return false;
@@ -282,7 +274,7 @@ impl Wire {
         if more {
             http2.requests.direction.flags |= flag::MIDWAY;
         } else {
-            http2::leave(Side::Requests, http2, &mut self.ledger);
+            http2.leave(Side::Requests, &mut self.ledger);
         }
         true
     }

@@ -22,6 +22,7 @@ use crate::{
     conn::{Conn, state},
     direction::{Direction, Segment, SegmentPlace, Side, flag, phase},
     packet::{Meter, Packet},
+    protocol::Protocol as _,
     window::{CARRY, Search},
 };
 
@@ -48,23 +49,13 @@ impl Line {
     }
 }
 
-impl Conn {
-    #[inline(always)]
-    fn side(&mut self, side: Side) -> &mut Direction {
-        match side {
-            Side::Requests => &mut self.requests,
-            Side::Responses => &mut self.responses,
-        }
-    }
-}
-
 /// Returns whether a segment must wait, because bytes before the segment are missing and must be read first.
 #[inline(always)]
 pub fn is_out_of_order(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     if conn.is(state::TUNNEL | state::OPAQUE) {
         return false;
     }
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     let passable = match direction.phase_now() {
         phase::UNTIL_CLOSE | phase::IGNORE => u64::MAX,
         _ if in_body(direction) => direction.remaining,
@@ -77,7 +68,7 @@ pub fn is_out_of_order(side: Side, conn: &mut Conn, segment: Segment) -> bool {
 #[inline(always)]
 pub fn is_next(side: Side, conn: &mut Conn, segment: Segment) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     direction.is_next(segment) && direction.phase_now() < phase::UNTIL_CLOSE && !silent
 }
 
@@ -96,7 +87,7 @@ pub fn arrive<const UNUSUAL: bool, P: Packet, M: Meter>(
     segment: Segment,
 ) -> bool {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     if direction.has(flag::UNFINISHED) {
         // An earlier run of the program has read the first part of this segment, so the position is known.
         direction.flags &= !flag::UNFINISHED;
@@ -119,7 +110,7 @@ pub fn arrive<const UNUSUAL: bool, P: Packet, M: Meter>(
             direction.next = segment.first;
         }
     }
-    if UNUSUAL && conn.side(side).phase_now() >= phase::UNTIL_CLOSE {
+    if UNUSUAL && conn.direction(side).phase_now() >= phase::UNTIL_CLOSE {
         resume::search(side, conn, packet, meter, segment);
     }
     true
@@ -145,7 +136,7 @@ pub fn must_search(side: Side, conn: &mut Conn) -> bool {
 /// tunnel. Called once, after all steps.
 #[inline(always)]
 pub fn leave<M: Meter>(side: Side, conn: &mut Conn, meter: &mut M) {
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     if direction.has(flag::UNREADABLE) {
         direction.flags &= !flag::UNREADABLE;
         direction.ignore();
@@ -197,7 +188,7 @@ pub fn step<const UNUSUAL: bool, P: Packet, M: Meter>(
     segment: Segment,
 ) -> Step {
     let silent = conn.is(state::TUNNEL | state::OPAQUE);
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     // `known` says whether the segment may contain more to read. It is `None` if this step must read a line to find
     // out.
     let known = if !silent && direction.is_inside_head() {
@@ -230,17 +221,17 @@ pub fn step<const UNUSUAL: bool, P: Packet, M: Meter>(
     }
     // A body or chunk that follows the line is skipped in the same step, because one egress packet can have hundreds of
     // chunks, and the number of steps is limited.
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     if in_body(direction) && !skip(side, direction, segment) {
         return Step::Done;
     }
-    if conn.side(side).has(flag::COMPLETE) {
+    if conn.direction(side).has(flag::COMPLETE) {
         match side {
             Side::Requests => conn.requests.next_message(),
             Side::Responses => response::end(conn, meter),
         }
     }
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     Step::more(
         taken == Step::More
             && !direction.has(flag::HTTP2)
@@ -297,7 +288,7 @@ fn begin_line<const UNUSUAL: bool, P: Packet, M: Meter>(
     meter: &mut M,
     segment: Segment,
 ) -> Option<Step> {
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     if (direction.window.unread() == 0 || direction.has(flag::SHORT))
         && !load_more(direction, packet, segment)
     {
@@ -334,7 +325,7 @@ fn begin_line<const UNUSUAL: bool, P: Packet, M: Meter>(
     if side == Side::Responses && !response::begin(conn) {
         return Some(Step::More);
     }
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     direction.window.line_filter = if direction.has(flag::SKIP_LINE)
         || direction.phase_now() == phase::CHUNK_HEAD
         || (side == Side::Requests && direction.phase_now() == phase::CHUNK_END)
@@ -358,7 +349,7 @@ fn read_line<const UNUSUAL: bool, P: Packet, M: Meter>(
     meter: &mut M,
     segment: Segment,
 ) -> Step {
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     match direction
         .window
         .read_line(|window, at| fields::passes_filter(side, window, at))
@@ -418,7 +409,7 @@ fn line<const UNUSUAL: bool, P: Packet, M: Meter>(
     packet: &P,
     meter: &mut M,
 ) -> Step {
-    let direction = conn.side(side);
+    let direction = conn.direction(side);
     let line = Line::of(direction);
     match direction.phase_now() {
         phase::CHUNK_HEAD => match fields::chunk_size(&direction.window, line) {

@@ -16,6 +16,7 @@ use crate::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
     packet::{Meter, Packet},
+    protocol::Protocol as _,
     window::{LOAD, Search},
 };
 
@@ -53,7 +54,7 @@ pub(super) fn search<P: Packet, M: Meter>(
         }
     }
     // The bytes are loaded once more, by the step that reads them.
-    conn.side(side).window.clear();
+    conn.direction(side).window.clear();
 }
 
 /// Loads the first `most` unread bytes of a segment into the window, without a change of the position. Returns `false`

@@ -11,9 +11,9 @@ use ebb_abi::{PodRules, event, ingress};
 use ebb_parser::{
     conn::{Conn, state},
     direction::{Direction, Segment, Side, flag},
-    http1::{self, Step},
-    http2::{self, Http2},
+    http2::Http2,
     out_of_order::{OutOfOrderBuffer, PIECE, PIECES, Piece},
+    protocol::Protocol,
     serialisation::IngressSerialisation,
     steps,
 };
@@ -24,7 +24,7 @@ use super::{
     store::remove,
 };
 use crate::{
-    http2::take_over,
+    http2::MayChange,
     maps::{NO_PIECE, PIECES_KEPT, RULES, connection, go_on_in, http2, out_of_order_buffer},
     meter::Pod,
     segment::Header,
@@ -90,10 +90,10 @@ fn next(
     Some((piece, direction.arrived(segment)))
 }
 
-/// Parses the next piece of an HTTP/1 connection, in at most `STEPS` parser steps. Returns `false` if there is nothing
-/// more to read as HTTP/1.
+/// Parses the next piece of the buffer, in at most `STEPS` parser steps. Returns `false` if there is nothing more to read
+/// in this protocol. Without `OVERFLOW`, a stream that needs an overflow table makes the connection opaque.
 #[inline(always)]
-fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
+fn read<T: MayChange, const STEPS: usize, const OVERFLOW: bool>(work: &mut Work<'_, T>) -> bool {
     // SAFETY: socket storage is valid while the program runs; `serialisation` and the other fields of the connection
     // that are used here do not overlap.
     let (buffer, serialisation, connection) = unsafe {
@@ -103,105 +103,51 @@ fn read_http1<const STEPS: usize>(work: &mut Work<'_, Conn>) -> bool {
             &mut *work.connection,
         )
     };
-    if connection.requests.has(flag::UNREADABLE) {
-        http1::leave(Side::Requests, connection, &mut work.pod);
-        return false;
-    }
-    let Some((piece, segment)) = next(buffer, &mut connection.requests, serialisation, &work.pod)
-    else {
-        return false;
-    };
-    let packet = PiecePacket {
-        piece,
-        rules: work.rules,
-    };
-    connection.requests.flags &= !flag::MIDWAY;
-    for _ in 0..STEPS {
-        let pod = &mut work.pod;
-        if http1::step::<true, _, _>(Side::Requests, connection, &packet, pod, segment)
-            == Step::Done
-        {
-            if connection.requests.has(flag::HTTP2) {
-                if take_over(Side::Requests, connection, &mut work.pod, work.socket) {
-                    return false;
-                }
-                connection.requests.flags |= flag::UNREADABLE;
-                connection.requests.flags &= !flag::HTTP2;
-            }
-            http1::leave(Side::Requests, connection, &mut work.pod);
-            return true;
-        }
-    }
-    connection.requests.flags |= flag::MIDWAY;
-    true
-}
-
-/// Parses the next piece of an HTTP/2 connection, in at most `STEPS` parser steps. Returns `false` if there is nothing
-/// more to read. Without `OVERFLOW`, a stream that needs an overflow table makes the connection opaque.
-#[inline(always)]
-fn read_http2<const STEPS: usize, const OVERFLOW: bool>(work: &mut Work<'_, Http2>) -> bool {
-    // SAFETY: socket storage is valid while the program runs.
-    let (buffer, serialisation, http2) = unsafe {
-        (
-            &mut *work.buffer,
-            &mut *work.serialisation,
-            &mut *work.connection,
-        )
-    };
     let mut pod = work.pod.again::<OVERFLOW>();
-    if !OVERFLOW && http2.needs_overflow() {
-        http2.requests.direction.flags |= flag::UNREADABLE;
+    if !OVERFLOW && connection.needs_overflow() {
+        connection.direction(Side::Requests).flags |= flag::UNREADABLE;
     }
-    if http2.requests.direction.has(flag::UNREADABLE) {
-        http2::leave(Side::Requests, http2, &mut pod);
+    if connection.direction(Side::Requests).has(flag::UNREADABLE) {
+        connection.leave(Side::Requests, &mut pod);
         return false;
     }
-    let Some((piece, segment)) = next(
-        buffer,
-        &mut http2.requests.direction,
-        serialisation,
-        &work.pod,
-    ) else {
+    let direction = connection.direction(Side::Requests);
+    let Some((piece, segment)) = next(buffer, direction, serialisation, &work.pod) else {
         return false;
     };
     let packet = PiecePacket {
         piece,
         rules: work.rules,
     };
-    http2.requests.direction.flags &= !flag::MIDWAY;
+    connection.direction(Side::Requests).flags &= !flag::MIDWAY;
     for _ in 0..STEPS {
-        if !http2::step(Side::Requests, http2, &packet, &mut pod, segment) {
-            http2::leave(Side::Requests, http2, &mut pod);
+        if !connection.step(Side::Requests, &packet, &mut pod, segment) {
+            if connection.changes(Side::Requests, &mut work.pod, work.socket) {
+                return false;
+            }
+            connection.leave(Side::Requests, &mut pod);
             return true;
         }
     }
-    http2.requests.direction.flags |= flag::MIDWAY;
+    connection.direction(Side::Requests).flags |= flag::MIDWAY;
     true
 }
 
 /// Makes the connection opaque, because the out-of-order buffer cannot be read.
 #[inline(always)]
-fn give_up_http1(connection: &mut Conn, pod: &mut Pod) {
-    connection.requests.flags |= flag::UNREADABLE;
-    http1::leave(Side::Requests, connection, pod);
-}
-
-/// Makes an HTTP/2 connection opaque, because its out-of-order buffer cannot be read.
-#[inline(always)]
-fn give_up_http2(http2: &mut Http2, pod: &mut Pod) {
-    http2.requests.direction.flags |= flag::UNREADABLE;
-    http2::leave(Side::Requests, http2, pod);
+fn give_up<T: Protocol>(work: &mut Work<'_, T>) {
+    // SAFETY: socket storage is valid while the program runs.
+    unsafe { &mut *work.connection }.give_up(Side::Requests, &mut work.pod);
 }
 
 /// Reads at most one typical request head from the out-of-order buffer, without `bpf_loop` and without a tail call. If
 /// more is left to read, the connection becomes opaque.
 #[inline(always)]
 pub fn read_a_head(work: &mut Work<'_, Conn>) {
-    read_http1::<{ steps::HEAD }>(work);
+    read::<_, { steps::HEAD }, false>(work);
     // SAFETY: socket storage is valid while the program runs.
-    let connection = unsafe { &mut *work.connection };
-    if connection.requests.has(flag::MIDWAY) {
-        give_up_http1(connection, &mut work.pod);
+    if unsafe { &*work.connection }.requests.has(flag::MIDWAY) {
+        give_up(work);
     }
 }
 
@@ -209,33 +155,18 @@ pub fn read_a_head(work: &mut Work<'_, Conn>) {
 /// data, as it is for a typical HTTP/1 head.
 #[inline(always)]
 pub fn read_nothing(work: &mut Work<'_, Http2>) {
-    // SAFETY: socket storage is valid while the program runs.
-    give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
+    give_up(work);
 }
 
-/// Reads the whole out-of-order buffer of an HTTP/1 connection, with `bpf_loop`.
+/// Reads the whole out-of-order buffer, with `bpf_loop`. Without `OVERFLOW`, a stream that needs an overflow table makes
+/// the connection opaque. With it, a program needs more stack.
 #[inline(always)]
-pub fn read_all_http1(work: &mut Work<'_, Conn>) {
-    // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
-    unsafe { bpf_loop(RUNS, http1_run as *mut c_void, (&raw mut *work).cast(), 0) };
-}
-
-/// Reads the whole out-of-order buffer of an HTTP/2 connection, with `bpf_loop`.
-#[inline(always)]
-fn read_all_http2(work: &mut Work<'_, Http2>) {
-    // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
-    unsafe { bpf_loop(RUNS, http2_run as *mut c_void, (&raw mut *work).cast(), 0) };
-}
-
-/// Reads the whole out-of-order buffer of an HTTP/2 connection, with `bpf_loop`. A stream that needs an overflow table
-/// makes the connection opaque: with that code, a program that calls this function would need too much stack.
-#[inline(always)]
-pub fn read_first_http2(work: &mut Work<'_, Http2>) {
+pub fn read_all<T: MayChange, const OVERFLOW: bool>(work: &mut Work<'_, T>) {
     // SAFETY: the callback gets the type that it expects, and the verifier checks the callback.
     unsafe {
         bpf_loop(
             RUNS,
-            first_http2_run as *mut c_void,
+            read_some::<T, OVERFLOW> as *mut c_void,
             (&raw mut *work).cast(),
             0,
         )
@@ -243,27 +174,24 @@ pub fn read_first_http2(work: &mut Work<'_, Http2>) {
 }
 
 #[inline(never)]
-extern "C" fn http1_run(_run: u64, work: *mut Work<'_, Conn>) -> i64 {
-    // SAFETY: `read_all_http1` has passed this pointer, which outlives the loop.
-    i64::from(!read_http1::<{ steps::PIECE_IN_A_LOOP }>(unsafe {
+extern "C" fn read_some<T: MayChange, const OVERFLOW: bool>(
+    _run: u64,
+    work: *mut Work<'_, T>,
+) -> i64 {
+    // SAFETY: `read_all` has passed this pointer, which outlives the loop.
+    i64::from(!read::<_, { steps::PIECE_IN_A_LOOP }, OVERFLOW>(unsafe {
         &mut *work
     }))
 }
 
-#[inline(never)]
-extern "C" fn http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
-    // SAFETY: `read_all_http2` has passed this pointer, which outlives the loop.
-    i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }, true>(unsafe {
-        &mut *work
-    }))
-}
-
-#[inline(never)]
-extern "C" fn first_http2_run(_run: u64, work: *mut Work<'_, Http2>) -> i64 {
-    // SAFETY: `read_first_http2` has passed this pointer, which outlives the loop.
-    i64::from(!read_http2::<{ steps::PIECE_IN_A_LOOP }, false>(unsafe {
-        &mut *work
-    }))
+/// Reads at most one piece from the out-of-order buffer, without `bpf_loop`. If there may be more to read, the program
+/// in the slot `again` reads it.
+#[inline(always)]
+fn read_a_piece<T: MayChange>(context: &SkBuffContext, work: &mut Work<'_, T>, again: u32) {
+    if read::<_, { steps::PIECE }, false>(work) {
+        go_on_in(context, Side::Requests, again);
+        give_up(work);
+    }
 }
 
 /// Reads at most one piece from the out-of-order buffer of an HTTP/1 connection, without `bpf_loop`. Then the program
@@ -273,20 +201,14 @@ pub fn drain_http1(context: &SkBuffContext) {
     drain_http1_by(
         context,
         #[inline(always)]
-        |work| {
-            if read_http1::<{ steps::PIECE }>(work) {
-                go_on_in(context, Side::Requests, ingress::HTTP1_DRAIN_LOOP);
-                // SAFETY: socket storage is valid while the program runs.
-                give_up_http1(unsafe { &mut *work.connection }, &mut work.pod);
-            }
-        },
+        |work| read_a_piece(context, work, ingress::HTTP1_DRAIN_LOOP),
     );
 }
 
 /// Reads the whole out-of-order buffer of an HTTP/1 connection in one run, with `bpf_loop`.
 #[inline(always)]
 pub fn drain_all_http1(context: &SkBuffContext) {
-    drain_http1_by(context, |work| read_all_http1(work));
+    drain_http1_by(context, |work| read_all::<_, false>(work));
 }
 
 /// Reads at most one piece from the out-of-order buffer of an HTTP/2 connection, without `bpf_loop`. Then the program
@@ -296,20 +218,14 @@ pub fn drain_http2(context: &SkBuffContext) {
     drain_http2_by(
         context,
         #[inline(always)]
-        |work| {
-            if read_http2::<{ steps::PIECE }, false>(work) {
-                go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
-                // SAFETY: socket storage is valid while the program runs.
-                give_up_http2(unsafe { &mut *work.connection }, &mut work.pod);
-            }
-        },
+        |work| read_a_piece(context, work, ingress::HTTP2_DRAIN_LOOP),
     );
 }
 
 /// Reads the whole out-of-order buffer of an HTTP/2 connection in one run, with `bpf_loop`.
 #[inline(always)]
 pub fn drain_all_http2(context: &SkBuffContext) {
-    drain_http2_by(context, |work| read_all_http2(work));
+    drain_http2_by(context, |work| read_all::<_, true>(work));
 }
 
 /// Records the sequence number up to which TCP has accepted data from the client. The number is passed through memory:
@@ -356,7 +272,7 @@ fn drain_http1_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Conn>)) {
     if own.is(state::HTTP2) {
         go_on_in(context, Side::Requests, ingress::HTTP2_DRAIN_LOOP);
     } else if own.serialisation.has_lost() {
-        give_up_http1(own, &mut pod);
+        own.give_up(Side::Requests, &mut pod);
     } else if let Some(buffer) = out_of_order_buffer(header.socket) {
         ask_tcp(header.socket, buffer, own.requests.next);
         read(&mut Work {
@@ -394,7 +310,7 @@ fn drain_http2_by(context: &SkBuffContext, read: impl Fn(&mut Work<'_, Http2>)) 
     };
     own.requests.begin_packet();
     if connection.serialisation.has_lost() {
-        give_up_http2(own, &mut pod);
+        own.give_up(Side::Requests, &mut pod);
     } else if let Some(buffer) = out_of_order_buffer(header.socket) {
         ask_tcp(header.socket, buffer, own.requests.direction.next);
         read(&mut Work {

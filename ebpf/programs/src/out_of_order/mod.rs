@@ -10,8 +10,8 @@ mod share;
 mod store;
 
 pub use drain::{
-    Work, drain_all_http1, drain_all_http2, drain_http1, drain_http2, read_a_head, read_all_http1,
-    read_first_http2, read_nothing,
+    Work, drain_all_http1, drain_all_http2, drain_http1, drain_http2, read_a_head, read_all,
+    read_nothing,
 };
 pub use piece::{key, load};
 pub use share::Share;

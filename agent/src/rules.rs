@@ -1,6 +1,11 @@
 //! The counting rules of a pod: its ports and its excluded paths.
 
 use ebb_abi::{Exclusion, HUFFMAN, MAX_EXCLUDED_PATH, MAX_PORTS, PodRules, clients};
+use ebb_contract::limits;
+
+// The annotations are validated with the limits of the contract, and the kernel programs have the tables of the ABI.
+const _: () = assert!(limits::MAX_PORTS == MAX_PORTS);
+const _: () = assert!(limits::MAX_EXCLUDED_PATH == MAX_EXCLUDED_PATH);
 
 /// The counting rules of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,16 +102,12 @@ fn path(exclusion: &Exclusion) -> String {
 }
 
 fn exclusion(slot: u32, path: &str) -> Result<Exclusion, RulesError> {
-    let bytes = path.as_bytes();
-    let readable = bytes
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() && *byte != b'?');
-    if !path.starts_with('/') || bytes.len() > MAX_EXCLUDED_PATH || !readable {
+    if !limits::is_excludable(path) {
         return Err(RulesError::Path(path.to_owned()));
     }
     Ok(Exclusion {
         slot: u64::from(slot),
-        path: words(bytes),
+        path: words(path.as_bytes()),
     })
 }
 

@@ -249,6 +249,41 @@ fn own_keys_and_foreign_ones() {
 }
 
 #[test]
+fn what_the_kernel_cannot_keep_is_an_invalid_value() {
+    let ports = |count: u16| (1..=count).map(|port| port.to_string()).collect::<Vec<_>>();
+    let longest = format!("/{}", "x".repeat(39));
+    let longer = format!("{longest}x");
+    for (key, value) in [
+        ("ebb.dev/ports", ports(16).join(",")),
+        // A port that is named twice counts once.
+        ("ebb.dev/ports", [ports(16), ports(16)].concat().join(",")),
+        ("ebb.dev/exclude-paths", longest),
+    ] {
+        assert!(annotations(&[(key, &value)]).is_ok(), "{key}={value}");
+    }
+    for (key, value, allowed) in [
+        (
+            "ebb.dev/ports",
+            ports(17).join(","),
+            "17 ports; at most 16 are allowed",
+        ),
+        ("ebb.dev/exclude-paths", longer, "at most 40 bytes"),
+        (
+            "ebb.dev/exclude-paths",
+            "/metrics,/a?b".to_owned(),
+            "invalid path \"/a?b\"",
+        ),
+    ] {
+        let problems = annotations(&[(key, &value)]).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with(key) && problems[0].contains(allowed),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn activation_scale_is_checked_in_knatives_order() {
     for (pairs, message) in [
         (

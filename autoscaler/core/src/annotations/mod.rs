@@ -64,7 +64,7 @@ pub struct Annotations {
     pub progress_deadline: Option<Duration>,
     /// `ebb.dev/burst-window`: length of the burst window, 50 ms to 6 s; 0 turns it off.
     pub burst_window: Option<Duration>,
-    /// `ebb.dev/ports`: ports whose connections are counted; empty: every listening port.
+    /// `ebb.dev/ports`: ports whose connections are counted, at most 16; empty: every listening port.
     pub ports: Vec<u16>,
     /// `ebb.dev/exclude-paths`: paths whose requests are not counted.
     pub exclude_paths: Vec<String>,

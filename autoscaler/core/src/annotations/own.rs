@@ -1,5 +1,7 @@
 //! Parses the values of Ebb's own annotation keys.
 
+use ebb_contract::limits::{MAX_EXCLUDED_PATH, MAX_PORTS, is_excludable};
+
 use crate::problem::Fault;
 
 /// Whether decisions are applied: `ebb.dev/mode`.
@@ -61,33 +63,37 @@ pub(super) fn hard_limit(text: &str) -> Result<u32, Fault> {
         })
 }
 
-/// Parses the ports whose connections are counted: `80,8080`. Spaces around a comma are allowed.
+/// Parses the ports whose connections are counted: `80,8080`. Spaces around a comma are allowed. A port that is named
+/// twice counts once.
 pub(super) fn ports(text: &str) -> Result<Vec<u16>, Fault> {
     let invalid = || Fault::Invalid {
         value: text.to_owned(),
         allowed: "port numbers from 1 to 65535, separated by commas",
     };
-    text.split(',')
-        .map(|port| {
-            port.trim()
-                .parse()
-                .ok()
-                .filter(|&port: &u16| port != 0)
-                .ok_or_else(invalid)
-        })
-        .collect()
+    let mut ports = Vec::new();
+    for port in text.split(',') {
+        let port = port.trim().parse().ok().filter(|&port: &u16| port != 0);
+        let port = port.ok_or_else(invalid)?;
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    match ports.len() {
+        0..=MAX_PORTS => Ok(ports),
+        count => Err(Fault::Conflict(format!(
+            "invalid value {text:?}: {count} ports; at most {MAX_PORTS} are allowed"
+        ))),
+    }
 }
 
 /// Parses the paths whose requests are not counted: `/metrics,/healthz`.
 pub(super) fn exclude_paths(text: &str) -> Result<Vec<String>, Fault> {
-    text.split(',')
-        .map(str::trim)
-        .map(|path| match path.starts_with('/') {
-            true => Ok(path.to_owned()),
-            false => Err(Fault::Invalid {
-                value: text.to_owned(),
-                allowed: "paths that start with /, separated by commas",
-            }),
-        })
-        .collect()
+    let parse = |path: &str| match is_excludable(path) {
+        true => Ok(path.to_owned()),
+        false => Err(Fault::Conflict(format!(
+            "invalid path {path:?}: must start with /, have at most {MAX_EXCLUDED_PATH} bytes, and contain only \
+             visible ASCII characters other than ?"
+        ))),
+    };
+    text.split(',').map(|path| parse(path.trim())).collect()
 }

@@ -11,6 +11,7 @@ pub mod activator_report;
 pub mod allotments;
 mod bounded;
 pub mod burst;
+pub mod hop;
 pub mod limits;
 pub mod opt_in;
 mod report;
@@ -19,5 +20,6 @@ pub mod slices;
 pub use self::{
     activator_report::{ActivatorReport, PortReport},
     bounded::LONGEST,
-    report::{AUDIENCE, MAX_BODY, PATH, Pod, Receipt, Report},
+    hop::CountedAt,
+    report::{AUDIENCE, MAX_BODY, MAX_REJECTED, PATH, Pod, Receipt, RejectedPod, Report},
 };

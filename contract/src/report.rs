@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bounded;
+use crate::{bounded, hop::CountedAt};
 
 /// Path of reports about pods. A report is sent with `POST`, as JSON.
 pub const PATH: &str = "/v1/report";
@@ -21,8 +21,12 @@ pub const AUDIENCE: &str = "ebb-autoscaler";
 /// Maximum length of an accepted body, in bytes: twice the length of a report of 1 024 pods at about 500 bytes each.
 pub const MAX_BODY: usize = 1 << 20;
 
+/// Maximum number of rejected pods in a report of an agent: a reason takes up to 1.5 KiB as JSON, and the reasons must
+/// leave room for the counters.
+pub const MAX_REJECTED: usize = 64;
+
 /// The counters and gauges of the pods of one node, or of the pods that another source measures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report<'a> {
     /// Name of the Node that the pods run on, as in the API server. Empty for a source that is not on a node.
     #[serde(borrow, deserialize_with = "bounded::borrowed")]
@@ -34,6 +38,20 @@ pub struct Report<'a> {
     /// The pods, each once.
     #[serde(borrow)]
     pub pods: Vec<Pod<'a>>,
+    /// The pods that opted in and cannot be counted, at most [`MAX_REJECTED`] of them.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedPod<'a>>,
+}
+
+/// A pod that opted in and cannot be counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedPod<'a> {
+    /// The pod's `metadata.uid`.
+    #[serde(borrow, deserialize_with = "bounded::borrowed")]
+    pub uid: Cow<'a, str>,
+    /// The reason, for people.
+    #[serde(borrow, deserialize_with = "bounded::borrowed")]
+    pub why: Cow<'a, str>,
 }
 
 /// The counters and gauges of one pod at one moment. The uid is borrowed from the input, because a large cluster
@@ -72,6 +90,9 @@ pub struct Pod<'a> {
     /// Completed requests since `since`, by status class, from 1xx to 5xx in this order.
     #[serde(default)]
     pub status: [u64; 5],
+    /// The hop at which the pod is counted. `None` for a source that does not choose a hop.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<CountedAt<'a>>,
 }
 
 /// The response to an accepted report, with the outcome for its pods. A report that is rejected as a whole gets an HTTP
@@ -172,10 +193,57 @@ mod tests {
             pods: vec![Pod {
                 uid: "u".into(),
                 status: [0, 7, 0, 1, 0],
+                counted_at: Some(CountedAt {
+                    hop: "app".into(),
+                    reason: "istio".into(),
+                    ports: vec![8080],
+                    only_inside: true,
+                }),
                 ..Pod::default()
+            }],
+            rejected: vec![RejectedPod {
+                uid: "v".into(),
+                why: "ebb.dev/ports: invalid value \"http\"".into(),
             }],
         };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report<'_>>(&text).unwrap(), report);
+    }
+
+    /// Programs one release apart understand each other: a report without the choice of the hop has the fields that it
+    /// had before, and unknown fields in the choice are ignored.
+    #[test]
+    fn a_choice_of_the_hop_is_optional() {
+        let report = Report {
+            pods: vec![Pod::default()],
+            ..Report::default()
+        };
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(
+            !text.contains("counted_at") && !text.contains("rejected"),
+            "{text}"
+        );
+        let later = text.replace(
+            r#""status""#,
+            r#""counted_at":{"hop":"edge","reason":"default","later":[1]},"status""#,
+        );
+        let read: Report<'_> = serde_json::from_str(&later).unwrap();
+        let counted_at = read.pods[0].counted_at.clone().unwrap();
+        assert_eq!(counted_at.to_string(), "counted at the edge (default)");
+    }
+
+    #[test]
+    fn the_largest_report_of_rejected_pods_leaves_room() {
+        let worst = RejectedPod {
+            uid: "u".repeat(crate::LONGEST).into(),
+            // A control character takes six bytes as JSON.
+            why: "\u{1}".repeat(crate::LONGEST).into(),
+        };
+        let report = Report {
+            rejected: vec![worst; MAX_REJECTED],
+            ..Report::default()
+        };
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(text.len() < MAX_BODY / 8, "{}", text.len());
     }
 }

@@ -1,5 +1,5 @@
 //! Writes Events. The Node gets an Event when requests cannot be counted on it, and when they are counted again. A pod
-//! gets an Event when it opted in but cannot be counted.
+//! gets an Event when it opted in but cannot be counted, or is counted at another hop than it should be.
 //!
 //! Failure mode: an Event that cannot be written is logged and dropped. The log and the metrics contain the same
 //! information.
@@ -56,16 +56,14 @@ impl Announcer {
 
     /// Writes an Event on a pod with the reason why the pod cannot be counted.
     pub(super) fn pod_rejected(&self, pod: &PodSpec, why: &str) {
-        let regarding = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
-            namespace: Some(pod.namespace.clone()),
-            name: Some(pod.name.clone()),
-            uid: Some(pod.uid.clone()),
-            ..ObjectReference::default()
-        };
         let note = format!("Requests to this pod are not counted: {why}");
-        self.publish(regarding, EventType::Warning, "NotCounted", note);
+        self.publish(reference(pod), EventType::Warning, "NotCounted", note);
+    }
+
+    /// Writes an Event on a pod with advice about the hop at which the pod is counted.
+    pub(super) fn pod_advised(&self, pod: &PodSpec, advice: &str) {
+        let note = format!("Requests to this pod are {}: {advice}", pod.counted_at);
+        self.publish(reference(pod), EventType::Warning, "CountedAtEdge", note);
     }
 
     fn publish(
@@ -90,5 +88,16 @@ impl Announcer {
                 warn!(%error, reason, "an Event could not be written");
             }
         });
+    }
+}
+
+fn reference(pod: &PodSpec) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: Some(pod.namespace.clone()),
+        name: Some(pod.name.clone()),
+        uid: Some(pod.uid.clone()),
+        ..ObjectReference::default()
     }
 }

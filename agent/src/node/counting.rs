@@ -34,7 +34,7 @@ use super::{
 /// autoscaler that misses one report receives another.
 const LINGERS: Duration = Duration::from_secs(3);
 
-/// Interval at which the Event about a pod that cannot be counted is written again. The API server deletes Events after
+/// Interval at which an Event about a pod is written again, while its cause lasts. The API server deletes Events after
 /// an hour by default.
 const EVENT_INTERVAL: Duration = Duration::from_secs(30 * 60);
 
@@ -56,6 +56,8 @@ pub(super) struct Counting<M: Meter> {
 struct PodEntry<P> {
     spec: PodSpec,
     state: CountingState<P>,
+    /// Time of the last Event about this pod, while its cause lasts.
+    last_event: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -63,11 +65,7 @@ enum CountingState<P> {
     /// The pod has no cgroup yet, or the counter is not loaded.
     Waiting,
     /// The pod opted in but cannot be counted.
-    Rejected {
-        why: String,
-        /// Time of the last Event about this pod.
-        last_event: Option<Instant>,
-    },
+    Rejected { why: String },
     /// The pod is counted.
     Counted(Box<CountedPod<P>>),
 }
@@ -76,10 +74,29 @@ impl<P> CountingState<P> {
     /// Returns the state of a rejected pod, and logs the reason.
     fn reject(spec: &PodSpec, why: String) -> Self {
         warn!(uid = spec.uid, pod = %PodName(spec), why, "cannot be counted");
-        Self::Rejected {
-            why,
+        Self::Rejected { why }
+    }
+}
+
+impl<P> PodEntry<P> {
+    fn new(spec: PodSpec, state: CountingState<P>) -> Self {
+        Self {
+            spec,
+            state,
             last_event: None,
         }
+    }
+
+    /// Returns whether an Event about the pod is due, because none was written for [`EVENT_INTERVAL`]. If so, records
+    /// the Event as written.
+    fn is_event_due(&mut self, now: Instant) -> bool {
+        let is_due = self
+            .last_event
+            .is_none_or(|last| now.duration_since(last) >= EVENT_INTERVAL);
+        if is_due {
+            self.last_event = Some(now);
+        }
+        is_due
     }
 }
 
@@ -176,6 +193,12 @@ impl<M: Meter> Counting<M> {
         match self.pods.get_mut(&uid) {
             Some(entry) if entry.spec == spec => return,
             Some(entry) => {
+                if entry.spec.counted_at != spec.counted_at {
+                    entry.last_event = None;
+                    if let CountingState::Counted(_) = entry.state {
+                        log_choice(&spec);
+                    }
+                }
                 entry.spec = spec;
                 if let (CountingState::Counted(counted), Some(meter)) =
                     (&entry.state, &mut self.meter)
@@ -183,13 +206,14 @@ impl<M: Meter> Counting<M> {
                 {
                     meter.detach(counted.pod);
                     entry.state = CountingState::reject(&entry.spec, error.to_string());
+                    entry.last_event = None;
                 } else if let CountingState::Rejected { .. } = entry.state {
                     entry.state = CountingState::Waiting;
                 }
             }
             None => {
                 let state = CountingState::Waiting;
-                self.pods.insert(uid.clone(), PodEntry { spec, state });
+                self.pods.insert(uid.clone(), PodEntry::new(spec, state));
             }
         }
         self.try_one(&uid);
@@ -206,7 +230,8 @@ impl<M: Meter> Counting<M> {
         }
         self.remove(&spec.uid, now);
         let state = CountingState::reject(&spec, why);
-        self.pods.insert(spec.uid.clone(), PodEntry { spec, state });
+        self.pods
+            .insert(spec.uid.clone(), PodEntry::new(spec, state));
     }
 
     /// Removes a pod that is deleted or no longer opted in.
@@ -315,20 +340,42 @@ impl<M: Meter> Counting<M> {
         living.chain(deleted.map(|deleted| deleted.reading.clone()))
     }
 
-    /// Returns the rejected pods for which an Event is due, and the reason for each rejection. An Event is due if none
-    /// was written for [`EVENT_INTERVAL`].
+    /// Returns the rejected pods for which an Event is due, and the reason for each rejection.
     pub(super) fn rejections(&mut self, now: Instant) -> Vec<(PodSpec, String)> {
         let mut rejected = Vec::new();
         for entry in self.pods.values_mut() {
-            if let CountingState::Rejected { why, last_event } = &mut entry.state
-                && last_event
-                    .is_none_or(|last_event| now.duration_since(last_event) >= EVENT_INTERVAL)
-            {
-                *last_event = Some(now);
-                rejected.push((entry.spec.clone(), why.clone()));
+            if let CountingState::Rejected { why } = &entry.state {
+                let why = why.clone();
+                if entry.is_event_due(now) {
+                    rejected.push((entry.spec.clone(), why));
+                }
             }
         }
         rejected
+    }
+
+    /// Returns the counted pods for which an Event with advice is due, and the advice for each.
+    pub(super) fn advised(&mut self, now: Instant) -> Vec<(PodSpec, String)> {
+        let mut advised = Vec::new();
+        for entry in self.pods.values_mut() {
+            if let CountingState::Counted(_) = &entry.state
+                && let Some(advice) = entry.spec.counted_at.advice()
+                && entry.is_event_due(now)
+            {
+                advised.push((entry.spec.clone(), advice));
+            }
+        }
+        advised
+    }
+
+    /// Returns the uids of the rejected pods, and the reason for each rejection.
+    pub(super) fn rejected(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pods
+            .iter()
+            .filter_map(|(uid, entry)| match &entry.state {
+                CountingState::Rejected { why } => Some((uid.as_str(), why.as_str())),
+                _ => None,
+            })
     }
 
     pub(super) fn pod_counts(&self) -> PodCounts {
@@ -375,12 +422,14 @@ impl<M: Meter> Counting<M> {
             Ok(counted) => {
                 let cgroup = counted.path.display();
                 info!(uid, pod = %PodName(&entry.spec), %cgroup, "counted");
+                log_choice(&entry.spec);
                 entry.state = CountingState::Counted(Box::new(counted));
             }
             // The cgroup was deleted after it was found, so the pod continues to wait for a cgroup.
             Err(CounterError::Cgroup(_)) => {}
             Err(error) => {
                 entry.state = CountingState::reject(&entry.spec, error.to_string());
+                entry.last_event = None;
             }
         }
     }
@@ -408,6 +457,15 @@ impl<M: Meter> Counting<M> {
                 meter.detach(pod);
             }
         }
+    }
+}
+
+/// Logs the hop at which a pod is counted, and what to do about it.
+fn log_choice(spec: &PodSpec) {
+    let (uid, pod, counted_at) = (&spec.uid, PodName(spec), &spec.counted_at);
+    match counted_at.advice() {
+        Some(advice) => warn!(uid, %pod, advice, "{counted_at}"),
+        None => info!(uid, %pod, "{counted_at}"),
     }
 }
 

@@ -6,6 +6,7 @@
 mod announce;
 pub(crate) mod args;
 mod burst;
+mod container;
 mod counting;
 mod hop;
 mod kubelet;
@@ -15,6 +16,7 @@ mod pod;
 mod pods;
 mod report;
 mod run;
+mod sidecar;
 mod status;
 mod unavailable;
 

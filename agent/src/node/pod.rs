@@ -5,20 +5,16 @@
 //! Bias: a pod is counted only if its annotations are valid. Failure mode: a pod with invalid annotations is not
 //! counted, and is reported as rejected.
 
+use std::collections::BTreeMap;
+
 use ebb_agent::Rules;
-use ebb_autoscaler_core::{
-    Annotations, Config,
-    annotations::{Hop, KNATIVE},
-};
-use ebb_contract::opt_in;
+use ebb_autoscaler_core::{Annotations, Config, annotations::KNATIVE};
+use ebb_contract::{CountedAt, opt_in};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
-use super::{
-    hop::{self, Container, CountedHop},
-    kubelet::Qos,
-};
+use super::{container::Container, hop::Choice, kubelet::Qos};
 
 /// The annotations that the agent reads. The autoscaler validates all others.
 const READ: [&str; 4] = [
@@ -91,6 +87,8 @@ pub(crate) struct PodSpec {
     /// The quality of service class, needed to locate the cgroup. `None` if the pod's status has no class.
     pub(crate) qos: Option<Qos>,
     pub(crate) rules: Rules,
+    /// The hop at which the pod is counted, and the reason. Its ports are also in `rules`.
+    pub(crate) counted_at: CountedAt<'static>,
     /// The pod's target in requests in flight. A burst does not begin below the target.
     pub(crate) target: u64,
 }
@@ -125,58 +123,52 @@ impl Pod {
         if !opted_in || ended || !is_name(self.uid()) {
             return OptIn::Nothing;
         }
-        let pod_spec = |rules| PodSpec {
+        let pod_spec = |rules, counted_at| PodSpec {
             uid: self.uid().to_owned(),
             namespace: self.metadata.namespace.clone().unwrap_or_default(),
             name: self.metadata.name.clone().unwrap_or_default(),
             workload: self.workload(),
             qos: Qos::parse(&self.status.qos_class),
             rules,
+            counted_at,
             target: self.target(),
         };
+        let rejected = |why| {
+            let spec = pod_spec(Rules::default(), CountedAt::default());
+            OptIn::Rejected(spec, cut(why))
+        };
         if let Some(class) = self.own_kernel() {
-            let why = format!(
+            return rejected(format!(
                 "spec.runtimeClassName: {class:?}: a pod with its own kernel (gVisor, Kata Containers) cannot be \
                  counted from the node; use a runtime class that runs on the node's kernel"
-            );
-            return OptIn::Rejected(pod_spec(Rules::default()), cut(why));
+            ));
         }
-        match Annotations::parse(&Config::default(), read) {
-            Ok(annotations) => {
-                let mut exclude_paths = annotations.exclude_paths;
-                // The paths are sorted, so that the rules can be compared with rules that are read back from the
-                // kernel.
-                exclude_paths.sort();
-                exclude_paths.dedup();
-                match self.counted_hop(annotations.ports, annotations.hop) {
-                    Ok(CountedHop { ports, only_inside }) => OptIn::Count(pod_spec(Rules {
-                        ports,
-                        only_inside,
-                        exclude_paths,
-                    })),
-                    Err(why) => OptIn::Rejected(pod_spec(Rules::default()), cut(why)),
-                }
-            }
-            Err(problems) => OptIn::Rejected(pod_spec(Rules::default()), cut(problems.to_string())),
-        }
-    }
-
-    /// Returns the connections on which the requests are counted. The annotation `ebb.dev/ports` (`named`) takes
-    /// precedence over the hop.
-    fn counted_hop(&self, named: Vec<u16>, hop: Option<Hop>) -> Result<CountedHop, String> {
-        if !named.is_empty() {
-            return Ok(CountedHop {
-                ports: named,
-                only_inside: false,
-            });
-        }
-        let annotations = self.metadata.annotations.as_ref();
-        let Spec {
-            containers,
-            init_containers,
-            ..
-        } = &self.spec;
-        hop::counted(hop, annotations, containers, init_containers)
+        let annotations = match Annotations::parse(&Config::default(), read) {
+            Ok(annotations) => annotations,
+            Err(problems) => return rejected(problems.to_string()),
+        };
+        let none = BTreeMap::new();
+        let choice = Choice {
+            ports: annotations.ports,
+            hop: annotations.hop,
+            annotations: given.unwrap_or(&none),
+            containers: &self.spec.containers,
+            init_containers: &self.spec.init_containers,
+        };
+        let counted_at = match choice.make() {
+            Ok(counted_at) => counted_at,
+            Err(why) => return rejected(why),
+        };
+        let mut exclude_paths = annotations.exclude_paths;
+        // The paths are sorted, so that the rules can be compared with rules that are read back from the kernel.
+        exclude_paths.sort();
+        exclude_paths.dedup();
+        let rules = Rules {
+            ports: counted_at.ports.clone(),
+            only_inside: counted_at.only_inside,
+            exclude_paths,
+        };
+        OptIn::Count(pod_spec(rules, counted_at))
     }
 
     /// Returns the runtime class if its name says that the pod has its own kernel.
@@ -382,6 +374,11 @@ mod tests {
         let class = "autoscaling.knative.dev/class";
         let ports = |annotations| counted(with(annotations)).rules.ports;
         assert_eq!(ports(json!({class: "ebb.dev"})), [8080]);
+        let spec = counted(with(json!({class: "ebb.dev"})));
+        assert_eq!(
+            spec.counted_at.to_string(),
+            "counted at the application (istio), port 8080"
+        );
         assert_eq!(
             ports(json!({class: "ebb.dev", "ebb.dev/ports": "81"})),
             [81]

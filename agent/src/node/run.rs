@@ -187,11 +187,15 @@ impl Node {
         for (pod, why) in self.counting.rejections(now) {
             self.announcer.pod_rejected(&pod, &why);
         }
+        for (pod, advice) in self.counting.advised(now) {
+            self.announcer.pod_advised(&pod, &advice);
+        }
         let readings: Vec<_> = self.counting.readings().collect();
         // A report is sent only with a complete list of pods and a loaded counter: an empty report would mean that the
         // node has no pods.
         if self.counting.is_synced() && self.counting.meter().is_some() {
-            match self.reporter.body(readings.iter().cloned()) {
+            let rejected = self.counting.rejected();
+            match self.reporter.body(readings.iter().cloned(), rejected) {
                 Ok(body) => drop(self.reports.send_replace(body)),
                 Err(error) => error!(%error, "a report cannot be written"),
             }

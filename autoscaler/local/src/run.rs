@@ -306,6 +306,7 @@ impl<L: LoadSource, T: ScaleTarget, O: Observer> Autoscaler<L, T, O> {
             node: SENDER.into(),
             boot: "".into(),
             pods,
+            ..Report::default()
         };
         engine.report(now, Scope::Cluster, SENDER, &report);
         engine.activator_report(

@@ -464,6 +464,7 @@ impl SimulatedAgent {
             node: self.node.clone().into(),
             boot: format!("simulated {:?}", self.shared.start).into(),
             pods: pods.collect(),
+            ..Report::default()
         })
     }
 

@@ -46,6 +46,7 @@ pub(crate) fn report(node: &str, uid: &str) -> Report<'static> {
             at: 2,
             ..Pod::default()
         }],
+        ..Report::default()
     }
 }
 

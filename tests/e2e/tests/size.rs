@@ -172,6 +172,7 @@ async fn agent(
                 ..Pod::default()
             })
             .collect(),
+        ..Report::default()
     };
     loop {
         tick.tick().await;

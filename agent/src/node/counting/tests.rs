@@ -163,6 +163,7 @@ fn pod(uid: &str, more: &[(&str, &str)]) -> Pod {
     }
     serde_json::from_value(json!({
         "metadata": {"uid": uid, "namespace": "n", "name": uid, "annotations": annotations},
+        "spec": {"containers": [{"name": "web"}]},
         "status": {"phase": "Running", "qosClass": "Guaranteed"},
     }))
     .unwrap()
@@ -260,12 +261,38 @@ fn rules_change_in_place() {
     let events_due = |node: &mut Node, after| node.counting.rejections(node.now + after).len();
     assert_eq!(events_due(&mut node, Duration::ZERO), 1);
     assert_eq!(events_due(&mut node, EVENT_INTERVAL / 2), 0, "once");
+    let rejected: Vec<_> = node.counting.rejected().collect();
+    assert!(
+        matches!(rejected[..], [("a", why)] if !why.is_empty()),
+        "{rejected:?}"
+    );
     assert_eq!(events_due(&mut node, EVENT_INTERVAL), 1, "and again");
     // The pod is rejected while its annotation is invalid, and is counted when the annotation is valid again.
     node.apply(&pod("a", &[("ebb.dev/ports", "x")]));
     assert_eq!(node.counting.pod_counts(), pod_counts(0, 0, 1));
     node.apply(&pod("a", &[("ebb.dev/ports", "81")]));
     assert_eq!(node.counting.pod_counts(), pod_counts(1, 0, 0));
+}
+
+#[test]
+fn advice_is_repeated_until_it_is_followed() {
+    let mut node = Node::with_counter();
+    node.make_cgroup("a");
+    let mesh = [("linkerd.io/proxy-version", "edge-25.4.4")];
+    node.apply(&pod("a", &mesh));
+    let advised = |node: &mut Node, after| node.counting.advised(node.now + after);
+    let (spec, advice) = advised(&mut node, Duration::ZERO).remove(0);
+    assert_eq!(spec.uid, "a");
+    assert!(advice.contains("ebb.dev/ports"), "{advice}");
+    assert!(advised(&mut node, EVENT_INTERVAL / 2).is_empty(), "once");
+    assert_eq!(advised(&mut node, EVENT_INTERVAL).len(), 1);
+    node.apply(&pod("a", &[mesh[0], ("ebb.dev/ports", "80")]));
+    assert!(advised(&mut node, EVENT_INTERVAL * 3).is_empty());
+    let reading = node.counting.readings().next().unwrap();
+    assert_eq!(
+        reading.spec.counted_at.to_string(),
+        "counted at the named ports (annotation), port 80"
+    );
 }
 
 #[test]

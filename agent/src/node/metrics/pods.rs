@@ -46,6 +46,13 @@ struct Class {
     class: &'static str,
 }
 
+/// The values are words of the agent: the hops, and the names of the known sidecars.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HopLabels {
+    hop: String,
+    reason: String,
+}
+
 /// Name, help and value of one counter metric.
 type Number = (&'static str, &'static str, fn(&Reading) -> f64);
 
@@ -80,6 +87,18 @@ const BOUNDS: [usize; 8] = [36, 44, 52, 60, 68, 76, 84, 92];
 impl Collector for Pods {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = "Always 1; the labels are the hop at which the requests of the pod are counted, and the reason";
+        let mut metric = encoder.encode_descriptor("pod_hop", help, None, MetricType::Gauge)?;
+        for pod in &view.readings {
+            let counted_at = &pod.spec.counted_at;
+            let labels = HopLabels {
+                hop: counted_at.hop.to_string(),
+                reason: counted_at.reason.to_string(),
+            };
+            metric
+                .encode_family(&(Labels::of(pod), labels))?
+                .encode_gauge(&1u64)?;
+        }
         let pods: Vec<_> = view
             .readings
             .iter()

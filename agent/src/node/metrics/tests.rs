@@ -5,6 +5,7 @@ use std::{sync::Mutex, time::Duration};
 use ebb_agent::{Reading, Rules};
 
 use ebb_agent::counter::Events;
+use ebb_contract::CountedAt;
 
 use super::*;
 use crate::node::pod::PodSpec;
@@ -17,6 +18,12 @@ fn view() -> SharedView {
         workload: ("Deployment".to_owned(), "web".to_owned()),
         qos: None,
         rules: Rules::default(),
+        counted_at: CountedAt {
+            hop: "app".into(),
+            reason: "istio".into(),
+            ports: vec![8080],
+            only_inside: false,
+        },
         target: 10,
     };
     let reading = Reading {
@@ -62,6 +69,7 @@ fn a_pod_and_its_node_are_shown() {
         &format!(r#"ebb_pod_requests_in_flight{{{pod},protocol="http1"}} 2"#),
         &format!(r#"ebb_pod_requests_in_flight{{{pod},protocol="opaque"}} 1"#),
         &format!(r#"ebb_pod_request_duration_seconds_bucket{{le="+Inf",{pod}}} 0"#),
+        &format!(r#"ebb_pod_hop{{{pod},hop="app",reason="istio"}} 1"#),
         r#"ebb_agent_pods{state="waiting"} 2"#,
         r#"ebb_agent_unavailable{reason="KernelTooOld"} 1"#,
         "ebb_agent_counting 0",

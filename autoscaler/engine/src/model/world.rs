@@ -253,6 +253,7 @@ impl World {
             node: node.into(),
             boot: "b".into(),
             pods: pods.collect(),
+            ..Report::default()
         };
         self.engine
             .report(self.now, Scope::Node(node), node, &report);

@@ -227,6 +227,7 @@ impl World {
                 node: "n1".into(),
                 boot: "b".into(),
                 pods: vec![pod],
+                ..Report::default()
             };
             let scope = Scope::Node("n1");
             self.engine.report(self.now, scope, "n1", &report);

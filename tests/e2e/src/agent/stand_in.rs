@@ -61,6 +61,7 @@ impl StandIn {
                 node: self.node.clone().into(),
                 boot: format!("stand-in {:?}", self.start).into(),
                 pods: Vec::new(),
+                ..Report::default()
             };
             for pod in pods().into_iter().filter(|pod| pod.node == self.node) {
                 if let Some(stats) = stats(pod.address).await {

@@ -179,6 +179,7 @@ fn by_reports(world: &World, fired: &mut Fired<'_>) {
         node: "node-late".into(),
         boot: "b".into(),
         pods: vec![pod],
+        ..Report::default()
     });
     let (late, token) = (late.unwrap(), agent_token(world.api(), "node-late"));
     fired.by(&["EbbReportsLate"], || {

@@ -6,6 +6,7 @@ use ebb_autoscaler_core::{Decision, Facts, Timestamp, Workload};
 use ebb_page_model::WorkloadSample;
 
 use super::{
+    counted_at::CountedPods,
     effect::{Effect, Notice, Order},
     outbox::Outbox,
     owners::Owners,
@@ -22,13 +23,15 @@ const CUT_OFF: &str = "no request can reach the workload through an activator";
 const OPTED_OUT: &str = "the workload has opted out";
 
 impl WorkloadState {
-    /// Makes and records a decision. `without_metrics`: names of the pods without current metrics.
+    /// Makes and records a decision. `without_metrics`: names of the pods without current metrics; `counted`: where the
+    /// pods are counted.
     pub(super) fn decide(
         &mut self,
         now: Timestamp,
         pods: PodTotals,
         queued: u64,
         without_metrics: Vec<Box<str>>,
+        counted: CountedPods,
         is_always_proxied: bool,
     ) -> Option<&Decision> {
         let replicas = self.replicas();
@@ -64,6 +67,7 @@ impl WorkloadState {
             opaque: pods.opaque,
             queued,
             without_metrics,
+            counted,
         });
         Some(&decided.decision)
     }

@@ -8,6 +8,7 @@ use ebb_contract::{ActivatorReport, Receipt, Report, allotments::Allotment};
 use ebb_page_model::{Detail, Name, Workload};
 
 use super::{
+    counted_at::CountedPods,
     decide::unknown,
     decision_counts::DecisionCounts,
     effect::{Effect, Order},
@@ -430,7 +431,15 @@ impl Engine {
             totals.measured,
         );
         entry.knows(now, unknown);
-        let decision = entry.decide(now, totals, queued, without_metrics, is_always_proxied);
+        let counted = CountedPods::of(&entry.pods, pods);
+        let decision = entry.decide(
+            now,
+            totals,
+            queued,
+            without_metrics,
+            counted,
+            is_always_proxied,
+        );
         let Some(decision) = decision else { return };
         self.decisions.count(&decision.reason.basis);
         routing.apply_decision(now, entry);

@@ -10,6 +10,7 @@
 //! its last measurements, and its workload is not scaled down.
 
 mod clock;
+mod counted_at;
 mod decide;
 mod decision_counts;
 mod effect;

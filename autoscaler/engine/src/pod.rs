@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ebb_autoscaler_core::Timestamp;
+use ebb_contract::CountedAt;
 
 use super::{
     names::{Owner, WorkloadId},
@@ -47,6 +48,11 @@ pub(super) struct Pod {
     /// The workload of the pod; `None`: the workload is not known, or the pod has none.
     pub(super) workload: Option<WorkloadId>,
     pub(super) series: Option<Series>,
+    /// The hop at which the pod is counted, by its last report. Pods of a workload with the same choice share one
+    /// allocation.
+    pub(super) counted_at: Option<Arc<CountedAt<'static>>>,
+    /// Why the pod is not counted, by the last report about it; `None`: it is counted, or there is no report.
+    pub(super) not_counted: Option<Box<str>>,
 }
 
 impl Pod {
@@ -55,6 +61,8 @@ impl Pod {
             facts,
             workload: None,
             series: None,
+            counted_at: None,
+            not_counted: None,
         }
     }
 

@@ -8,6 +8,7 @@ use ebb_contract::{Receipt, Report};
 
 use super::{
     names::WorkloadId,
+    pod::Pod,
     pods::Pods,
     sender::Sender,
     series::{STALE_AFTER, Series, Update},
@@ -21,6 +22,16 @@ pub enum Scope<'a> {
     Node(&'a str),
     /// The sender may report all pods of the cluster.
     Cluster,
+}
+
+impl Scope<'_> {
+    /// Returns whether the sender may report this pod.
+    fn includes(self, pod: &Pod) -> bool {
+        match self {
+            Self::Node(node) => pod.facts.node.as_deref() == Some(node),
+            Self::Cluster => true,
+        }
+    }
 }
 
 /// The senders of reports, by name.
@@ -51,6 +62,12 @@ impl Reports {
         workloads: &mut Workloads,
     ) -> (Receipt, Vec<WorkloadId>) {
         let (mut receipt, mut urgent) = (Receipt::default(), Vec::new());
+        for rejected in &report.rejected {
+            let pod = pods.find_mut(&rejected.uid);
+            if let Some(pod) = pod.filter(|pod| scope.includes(pod)) {
+                pod.not_counted = Some(rejected.why.as_ref().into());
+            }
+        }
         let Some(newest) = report.pods.iter().map(|pod| pod.at).max() else {
             return (receipt, urgent);
         };
@@ -108,12 +125,15 @@ fn take_pod(
     let Some(pod) = pods.find_mut(&reported.uid) else {
         return PodResult::Unknown;
     };
-    if let Scope::Node(node) = scope
-        && pod.facts.node.as_deref() != Some(node)
-    {
+    if !scope.includes(pod) {
         return PodResult::Foreign;
     }
     let mut entry = pod.workload.and_then(|id| workloads.get_mut(id));
+    if let Some(entry) = &mut entry {
+        let choice = reported.counted_at.as_ref();
+        pod.counted_at = entry.choices.shared(choice, pod.counted_at.take());
+        pod.not_counted = None;
+    }
     let read = sender.time(now, reported.at);
     let known = pod.series.as_mut();
     let update = match known.filter(|series| series.continues(sender.epoch, reported)) {

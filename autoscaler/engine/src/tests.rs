@@ -6,7 +6,7 @@ mod overtaken;
 use std::time::Duration;
 
 use ebb_autoscaler_core::{Config, Timestamp};
-use ebb_contract::{Pod, Receipt, Report};
+use ebb_contract::{CountedAt, Pod, Receipt, RejectedPod, Report};
 
 use super::{
     Effect, Engine, Notice, Order, Owner, OwnerResolution, PodFacts, Queueing, Scope, TargetFacts,
@@ -181,6 +181,7 @@ impl Cluster {
                 node: node.to_string().into(),
                 boot: "b".into(),
                 pods: pods.collect(),
+                ..Report::default()
             };
             self.engine
                 .report(self.now, Scope::Node(&node), &node, &report);
@@ -504,6 +505,7 @@ fn a_node_speaks_for_its_own_pods_only() {
         node: "n2".into(),
         boot: "b".into(),
         pods: vec![pod("uid-of-a"), pod("nobody")],
+        ..Report::default()
     };
     let receipt = cluster
         .engine
@@ -518,6 +520,90 @@ fn a_node_speaks_for_its_own_pods_only() {
         .engine
         .report(cluster.now, Scope::Cluster, "gateway", &report);
     assert_eq!((receipt.taken, receipt.unknown), (1, 1));
+}
+
+#[test]
+fn the_page_shows_where_pods_are_counted() {
+    let mut cluster = Cluster::new();
+    cluster
+        .engine
+        .target_seen(cluster.now, target("web", 4, &[]));
+    for (pod, node) in [("a", "n1"), ("b", "n1"), ("c", "n1"), ("d", "n2")] {
+        cluster.pod("web", pod, node, 1);
+    }
+    cluster.pass(4);
+    let view = cluster.engine.views().next().unwrap();
+    // The sender is an agent of the release before, which does not report the hop.
+    assert!(view.counted_at.is_empty() && view.not_counted.is_empty());
+
+    let at = (cluster.now.since_epoch().as_secs() - START + 5_000) * SECOND;
+    let pod = |uid: &'static str, hop: &'static str, reason: &'static str, ports: &[u16]| Pod {
+        uid: uid.into(),
+        since: 1,
+        at,
+        counted_at: Some(CountedAt {
+            hop: hop.into(),
+            reason: reason.into(),
+            ports: ports.to_vec(),
+            only_inside: false,
+        }),
+        ..Pod::default()
+    };
+    let rejected = |uid: &'static str| RejectedPod {
+        uid: uid.into(),
+        why: "20 TCP ports".into(),
+    };
+    let mut report = Report {
+        node: "n1".into(),
+        boot: "b".into(),
+        pods: vec![
+            pod("uid-of-a", "edge", "istio", &[]),
+            pod("uid-of-b", "app", "istio", &[8080]),
+        ],
+        // The pod `d` is on another node.
+        rejected: vec![rejected("uid-of-c"), rejected("uid-of-d")],
+    };
+    let mut view = |report: &Report<'_>| {
+        let scope = Scope::Node("n1");
+        cluster.engine.report(cluster.now, scope, "n1", report);
+        // Decisions are due every two seconds.
+        cluster.now = cluster.now + Duration::from_secs(3);
+        cluster.engine.decide_due(cluster.now);
+        cluster.engine.views().next().unwrap()
+    };
+    let shown = view(&report);
+    let texts: Vec<_> = shown
+        .counted_at
+        .iter()
+        .map(|at| (&*at.text, at.pods))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            ("counted at the edge (istio)", 1),
+            ("counted at the application (istio), port 8080", 1),
+        ]
+    );
+    assert!(shown.counted_at[0].advice.is_some() && shown.counted_at[1].advice.is_none());
+    let not: Vec<_> = shown
+        .not_counted
+        .iter()
+        .map(|not| (&*not.pod, &*not.why))
+        .collect();
+    assert_eq!(not, [("c", "20 TCP ports")]);
+
+    report.rejected.clear();
+    report.pods = vec![
+        pod("uid-of-a", "app", "istio", &[8080]),
+        pod("uid-of-c", "app", "istio", &[8080]),
+    ];
+    for pod in &mut report.pods {
+        pod.at += SECOND;
+    }
+    let shown = view(&report);
+    assert_eq!(shown.counted_at.len(), 1);
+    assert_eq!(shown.counted_at[0].pods, 3);
+    assert!(shown.not_counted.is_empty());
 }
 
 #[test]
@@ -541,6 +627,7 @@ fn a_burst_is_decided_on_when_it_is_told() {
             started: 50,
             ..Pod::default()
         }],
+        ..Report::default()
     };
     // The agent reports at once after its wake-up, and then every 50 ms. The engine must not wait for the next
     // scheduled decision.

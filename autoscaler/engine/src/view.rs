@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ebb_autoscaler_core::{Config, Metric};
-use ebb_page_model::{Detail, Scaled, SettingSources, Workload, settings};
+use ebb_page_model::{CountedAt, Detail, NotCounted, Scaled, SettingSources, Workload, settings};
 
 use super::{
     decision_counts::DecisionCounts, routing::ServiceRouting, workload_state::WorkloadState,
@@ -104,6 +104,27 @@ impl WorkloadState {
                 .take(NAMED)
                 .map(|name| name.to_string())
                 .collect(),
+            counted_at: last.map_or_else(Vec::new, |last| {
+                let at = last.counted.at.iter();
+                at.map(|(choice, pods)| CountedAt {
+                    hop: choice.hop.to_string(),
+                    reason: choice.reason.to_string(),
+                    ports: choice.ports.clone(),
+                    only_inside: choice.only_inside,
+                    pods: *pods,
+                    text: choice.to_string(),
+                    advice: choice.advice(),
+                })
+                .collect()
+            }),
+            not_counted: last.map_or_else(Vec::new, |last| {
+                let not = last.counted.not.iter();
+                not.map(|(pod, why)| NotCounted {
+                    pod: pod.to_string(),
+                    why: why.to_string(),
+                })
+                .collect()
+            }),
             unknown: self
                 .unknown
                 .as_ref()

@@ -11,7 +11,14 @@ use ebb_autoscaler_core::{
 };
 use ebb_page_model::Memory;
 
-use super::{effect::Order, names::WorkloadId, pod::PodId, target::TargetFacts, unknown::Unknown};
+use super::{
+    counted_at::{Choices, CountedPods},
+    effect::Order,
+    names::WorkloadId,
+    pod::PodId,
+    target::TargetFacts,
+    unknown::Unknown,
+};
 
 /// Age in seconds up to which an object that the watch reports for the first time is new and starts with its initial
 /// scale. An older object keeps its replicas. The value is longer than a watch takes to report an object, and shorter
@@ -35,6 +42,8 @@ pub(super) struct WorkloadState {
     pub(super) id: WorkloadId,
     pub(super) target: TargetFacts,
     pub(super) pods: BTreeSet<PodId>,
+    /// The hops at which the pods are counted.
+    pub(super) choices: Choices,
     /// Reason why the workload is not scaled; `None`: the workload is scaled.
     pub(super) refusal: Option<Refusal>,
     settings: Option<Settings>,
@@ -129,6 +138,8 @@ pub(super) struct DecisionRecord {
     pub(super) queued: u64,
     /// Names of pods without current metrics.
     pub(super) without_metrics: Vec<Box<str>>,
+    /// Where the pods are counted.
+    pub(super) counted: CountedPods,
 }
 
 /// Last write of `spec.replicas`, and whether the write succeeded.
@@ -145,6 +156,7 @@ impl WorkloadState {
             id,
             target,
             pods: BTreeSet::new(),
+            choices: Choices::default(),
             refusal: None,
             settings: None,
             mode: Mode::Act,

@@ -199,7 +199,9 @@ fn detail_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
     let block = Block::bordered().title(format!(" {} ", label(one)));
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let (head, rest) = split(inner, Constraint::Length(2), Constraint::Min(1));
+    let counted = counted_lines(one);
+    let height = 2 + counted.len() as u16;
+    let (head, rest) = split(inner, Constraint::Length(height), Constraint::Min(1));
     let why = one.not_scaled.as_ref().or(one.reason.as_ref());
     let mut lines = vec![Line::from(why.cloned().unwrap_or_default())];
     if !one.without_metrics.is_empty() {
@@ -214,6 +216,9 @@ fn detail_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
             scaled.from, scaled.to, scaled.reason
         )));
     }
+    // The last line of these two may be missing, and the next lines must not move when it appears.
+    lines.resize(2, Line::default());
+    lines.extend(counted);
     frame.render_widget(Paragraph::new(lines), head);
     let (chart, decisions) = split(rest, Constraint::Fill(2), Constraint::Fill(1));
     chart_of(frame, detail, chart);
@@ -234,6 +239,23 @@ fn detail_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {
         })
         .collect();
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), decisions);
+}
+
+/// Returns where the pods of a workload are counted, what to do about it, and an example of a pod that is not counted.
+/// Each is one line, because the terminal may be small; the page shows everything.
+fn counted_lines(one: &Workload) -> Vec<Line<'static>> {
+    let bad = |text: String| Line::styled(text, Style::new().fg(BAD));
+    let mut lines = Vec::new();
+    if !one.counted_at.is_empty() {
+        let texts: Vec<_> = one.counted_at.iter().map(|at| at.text.as_str()).collect();
+        lines.push(Line::from(texts.join("; ")));
+    }
+    let advice = one.counted_at.iter().find_map(|at| at.advice.clone());
+    lines.extend(advice.map(bad));
+    if let Some(not) = one.not_counted.first() {
+        lines.push(bad(format!("{} is not counted: {}", not.pod, not.why)));
+    }
+    lines
 }
 
 fn chart_of(frame: &mut Frame<'_>, detail: &Detail, area: Rect) {

@@ -130,8 +130,42 @@ pub struct Workload {
     /// The missing information that prevents a scale-down of the workload. `None` if no information is missing.
     #[serde(default)]
     pub unknown: Option<Unknown>,
+    /// The hops at which the pods are counted; the hop of most pods first. Empty before the first report.
+    #[serde(default)]
+    pub counted_at: Vec<CountedAt>,
+    /// Some of the pods that are not counted.
+    #[serde(default)]
+    pub not_counted: Vec<NotCounted>,
     /// The last change of the workload's requested replicas.
     pub scaled: Option<Scaled>,
+}
+
+/// The hop at which pods of a workload are counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedAt {
+    /// The hop: `edge`, `app` or `ports`.
+    pub hop: String,
+    /// The reason for the hop: `annotation`, `default`, or the name of the sidecar that was found.
+    pub reason: String,
+    /// The ports whose connections are counted. Empty: every port that listens.
+    pub ports: Vec<u16>,
+    /// True if only connections from inside the pod are counted.
+    pub only_inside: bool,
+    /// Number of pods that are counted so.
+    pub pods: u32,
+    /// All of this, in words.
+    pub text: String,
+    /// What to do about it, in words; `None` if there is nothing to do.
+    pub advice: Option<String>,
+}
+
+/// A pod that is not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCounted {
+    /// Name of the pod.
+    pub pod: String,
+    /// The reason, in words.
+    pub why: String,
 }
 
 /// Missing information about a workload. As long as the information is missing, the workload is not scaled down.

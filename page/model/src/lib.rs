@@ -13,7 +13,10 @@ mod memory;
 mod settings;
 
 pub use self::{
-    json::{About, All, Detail, Line, Name, Point, Scaled, Setting, Unknown, Word, Workload},
+    json::{
+        About, All, CountedAt, Detail, Line, Name, NotCounted, Point, Scaled, Setting, Unknown,
+        Word, Workload,
+    },
     memory::{Memory, WorkloadSample},
     settings::{SettingSources, settings},
 };

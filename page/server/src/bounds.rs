@@ -29,6 +29,22 @@ pub(crate) fn workload(workload: &mut Workload) {
         names.truncate(LIST);
         names.iter_mut().for_each(text);
     }
+    workload.counted_at.truncate(LIST);
+    for counted_at in &mut workload.counted_at {
+        for word in [
+            &mut counted_at.hop,
+            &mut counted_at.reason,
+            &mut counted_at.text,
+        ] {
+            text(word);
+        }
+        counted_at.advice.iter_mut().for_each(text);
+    }
+    workload.not_counted.truncate(LIST);
+    for not_counted in &mut workload.not_counted {
+        text(&mut not_counted.pod);
+        text(&mut not_counted.why);
+    }
     if let Some(scaled) = &mut workload.scaled {
         text(&mut scaled.reason);
         scaled.error.iter_mut().for_each(text);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant as Clock};
 
-use ebb_page_model::{Line, Point};
+use ebb_page_model::{CountedAt, Line, NotCounted, Point};
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
@@ -72,6 +72,32 @@ fn one_is_shown_with_its_hour_and_why() {
             assert!(screen.contains("6 s average 14 needs 2 pods"), "{screen}");
             assert!(screen.contains("stable: 60 s average 5"), "{screen}");
         }
+    }
+}
+
+#[test]
+fn where_requests_are_counted_is_shown() {
+    let mut detail = detail();
+    detail.workload.counted_at = vec![CountedAt {
+        text: "counted at the edge (istio)".to_owned(),
+        advice: Some("name the application's port in ebb.dev/ports".to_owned()),
+        ..CountedAt::default()
+    }];
+    detail.workload.not_counted = vec![NotCounted {
+        pod: "web-1".to_owned(),
+        why: "20 TCP ports".to_owned(),
+    }];
+    let mut app = tests::app(&["web"]);
+    app.key(Key::Enter);
+    app.shown(Some(detail));
+    let screen = screen(&app, (80, 24));
+    for part in [
+        "counted at the edge (istio)",
+        "name the application's port in ebb.dev/ports",
+        "web-1 is not counted: 20 TCP ports",
+        "6 s average 14 needs 2 pods",
+    ] {
+        assert!(screen.contains(part), "{part}: {screen}");
     }
 }
 

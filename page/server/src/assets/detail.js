@@ -46,6 +46,7 @@ export function show(detail) {
   by("mode").textContent = workload.mode;
   by("panic").hidden = !workload.panic_mode;
   by("why").textContent = workload.reason ?? "no decision yet";
+  counted(workload.counted_at);
   problems(workload);
   figures("figures", [
     ["ready replicas", workload.ready_replicas],
@@ -63,9 +64,19 @@ export function show(detail) {
   announce(before, workload);
 }
 
-function problems({ not_scaled, unknown, pods_without_metrics, without_metrics, scaled, opaque }) {
+/** Shows the hops at which the requests of the pods are counted. During a rollout there can be several. */
+function counted(at) {
+  const one = ({ text, pods }) => (at.length > 1 ? `${text}: ${pods} ${pods === 1 ? "pod" : "pods"}` : text);
+  const all = at.map(one).join("; ");
+  by("counted").hidden = at.length === 0;
+  by("counted").textContent = `Requests are ${all}.`;
+}
+
+function problems(workload) {
+  const { not_scaled, unknown, pods_without_metrics, without_metrics, scaled, opaque } = workload;
   const all = [];
   if (not_scaled) all.push(not_scaled);
+  for (const { pod, why } of workload.not_counted) all.push(`${pod} is not counted: ${why}.`);
   if (pods_without_metrics > 0) {
     const more = pods_without_metrics > without_metrics.length ? " …" : "";
     all.push(`Not scaled down: no current metrics of ${without_metrics.join(", ")}${more}.`);
@@ -74,6 +85,7 @@ function problems({ not_scaled, unknown, pods_without_metrics, without_metrics, 
   }
   if (scaled?.error) all.push(`The last scale write failed: ${scaled.error}`);
   if (opaque > 0) all.push(`${opaque} connections cannot be read. Each counts as one request in flight.`);
+  for (const { advice } of workload.counted_at) if (advice) all.push(`Counted at the edge: ${advice}.`);
   by("problem").hidden = all.length === 0;
   by("problem").textContent = all.join(" ");
 }

@@ -7,6 +7,7 @@
 mod document;
 mod object;
 mod place;
+mod sidecar;
 mod validate;
 
 use std::{

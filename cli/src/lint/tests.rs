@@ -76,6 +76,88 @@ fn ten_mistakes_are_ten_lines_in_a_deployment_and_in_a_service() {
     }
 }
 
+/// What the agent cannot count, `ebb lint` reports.
+#[test]
+fn ports_and_paths_have_the_limits_of_the_agent() {
+    let ports: Vec<_> = (8000..8017).map(|port| port.to_string()).collect();
+    let ports = ports.join(",");
+    let path = format!("/{}", "x".repeat(40));
+    let annotations = [("ebb.dev/ports", &*ports), ("ebb.dev/exclude-paths", &path)];
+    assert_eq!(
+        lint(&templated(DEPLOYMENT, &annotations)),
+        [
+            format!(
+                "Deployment/shop: ebb.dev/exclude-paths: invalid path {path:?}: must start with /, have at most 40 \
+                 bytes, and contain only visible ASCII characters other than ?"
+            ),
+            format!(
+                "Deployment/shop: ebb.dev/ports: invalid value {ports:?}: 17 ports; at most 16 are allowed"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn an_application_behind_a_sidecar_needs_a_port() {
+    let template = |keys: &str, container: &str| {
+        format!(
+            "{DEPLOYMENT}\nmetadata: {{name: a}}\nspec:\n  template:\n    metadata:\n      annotations:\n        \
+             autoscaling.knative.dev/class: ebb.dev\n{keys}    spec:\n      containers:\n      - name: \
+             web\n{container}"
+        )
+    };
+    let linkerd = "        linkerd.io/inject: enabled\n";
+    let port = "        ports: [{containerPort: 8080}]\n";
+    let udp = "        ports: [{containerPort: 53, protocol: UDP}]\n";
+    let istio_label = "      labels:\n        sidecar.istio.io/inject: \"true\"\n";
+    for (keys, container) in [
+        ("", ""),
+        (linkerd, port),
+        ("        linkerd.io/inject: disabled\n", ""),
+        (
+            "        linkerd.io/inject: enabled\n        ebb.dev/hop: edge\n",
+            "",
+        ),
+        (
+            "        linkerd.io/inject: enabled\n        ebb.dev/ports: \"80\"\n",
+            "",
+        ),
+        (
+            "        dapr.io/enabled: \"true\"\n        dapr.io/app-port: \"80\"\n",
+            "",
+        ),
+        (istio_label, port),
+    ] {
+        assert_eq!(
+            lint(&template(keys, container)),
+            [""; 0],
+            "{keys}{container}"
+        );
+    }
+    for (keys, container) in [(linkerd, ""), (linkerd, udp), (istio_label, "")] {
+        let lines = lint(&template(keys, container));
+        assert_eq!(lines.len(), 1, "{keys}{container}");
+        assert!(
+            lines[0].starts_with(
+                "Deployment/a: containerPort: missing; the template asks for a sidecar ("
+            ),
+            "{lines:?}"
+        );
+    }
+    let ports: Vec<_> = (8000..8017)
+        .map(|port| format!("{{containerPort: {port}}}"))
+        .collect();
+    let many = format!("        ports: [{}]\n", ports.join(", "));
+    let lines = lint(&template(linkerd, &many));
+    assert!(
+        lines[0].contains("17 TCP ports") && lines[0].contains("16 ports at most"),
+        "{lines:?}"
+    );
+    // A workload that did not opt in is not checked.
+    let other = template(linkerd, "").replace("ebb.dev\n", "other.example\n");
+    assert_eq!(lint(&other), [""; 0]);
+}
+
 #[test]
 fn a_key_in_the_wrong_place_says_where_it_belongs() {
     let deployment = format!(

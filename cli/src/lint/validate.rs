@@ -1,7 +1,7 @@
 //! Finds the problems of one object, each as `KEY: message`.
 //!
 //! The decision code validates keys and values. This module checks the properties that only a manifest has: the place
-//! of a key, the type of a value, and the hard limit.
+//! of a key, the type of a value, the hard limit, and the ports behind a sidecar.
 
 use ebb_autoscaler_core::{Annotations, Config, Problem, annotations::is_read};
 use serde_json::{Map, Value};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     object::{Object, Sort, text},
     place::{LIMIT, Places},
+    sidecar,
 };
 
 /// The highest hard limit: Knative's `container-concurrency-max-limit`, in requests in flight.
@@ -94,6 +95,7 @@ fn workload(object: &Object, config: &Config) -> Vec<String> {
         found.extend(problems_of(annotations, is_read, validate));
     }
     found.extend(places.limits.into_iter().filter_map(limit));
+    found.extend(sidecar::problem(object));
     found
 }
 

@@ -97,6 +97,9 @@ class Connection(connection.Connection):
         while True:
             header = self.header()
             if header is None:
+                # A server that closes before it has read everything resets the connection, and its response can get
+                # lost.
+                self.count.unsure += self.reset
                 return None
             status, fields = header
             if status >= 200 or status == 101:

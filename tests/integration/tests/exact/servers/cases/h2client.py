@@ -116,6 +116,12 @@ class Connection(connection.Connection):
                 return False
         return True
 
+    # Records that the streams without an end may have come to a closed socket.
+    def may_be_late(self, streams):
+        late = len(set(streams) - self.ended - self.reset)
+        self.count.requests -= late
+        self.count.maybe += late
+
     def until_kind(self, kind, flags=0):
         while True:
             received = self.receive()

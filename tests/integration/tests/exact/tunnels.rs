@@ -1,12 +1,10 @@
 //! Connections that change their protocol: WebSocket, CONNECT, TLS. Each is one request in flight until the connection
 //! closes, whatever it carries.
 
-use std::process::Command;
-
 use ebb_fixtures::client::{Client, curl};
 use ebb_fixtures::server::{Apache, Nginx, Script, Service, Setup};
 use ebb_fixtures::watch::{Ends, Watch};
-use ebb_fixtures::{Case, Need, TestCgroup, Wire};
+use ebb_fixtures::{Case, Certificate, Need, TestCgroup, Wire};
 
 use super::{INTERVAL, watched};
 
@@ -136,17 +134,8 @@ fn refused() {
 fn tls() {
     let cgroup = TestCgroup::new();
     let folder = tempfile::tempdir().expect("a folder");
-    let [key, certificate] = ["key", "certificate"].map(|name| {
-        let path = folder.path().join(name);
-        path.to_str().expect("a path in UTF-8").to_owned()
-    });
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
-        .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "1"])
-        .args(["-subj", "/CN=test", "-keyout", &key, "-out", &certificate])
-        .output()
-        .expect("openssl");
-    assert!(made.status.success(), "{made:?}");
+    let files = Certificate::create(folder.path());
+    let (key, certificate) = (files.key.display(), files.certificate.display());
     let setup = Setup {
         listen: "ssl",
         http: &format!("ssl_certificate {certificate}; ssl_certificate_key {key};"),

@@ -10,7 +10,7 @@ use ebb_fixtures::client::curl;
 use ebb_fixtures::net::{CLIENT, Pair, SERVER};
 use ebb_fixtures::server::{HaProxy, Nginx, Sample, ServerSite, Setup};
 use ebb_fixtures::watch::SOON;
-use ebb_fixtures::{Process, TestCgroup};
+use ebb_fixtures::{Certificate, Process, TestCgroup};
 use tempfile::TempDir;
 
 use super::kind::Mesh;
@@ -164,17 +164,7 @@ fn pem_in(folder: &Path) -> PathBuf {
 
 /// Creates the certificate of every member of the mesh, and returns the path of the file with it and its key.
 fn certificate(folder: &Path) -> String {
-    let [key, certificate] = ["key", "certificate"].map(|name| folder.join(name));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
-        .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "1"])
-        .args(["-subj", "/CN=test", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl");
-    assert!(made.status.success(), "{made:?}");
+    let Certificate { key, certificate } = Certificate::create(folder);
     let read = |path| fs::read_to_string(path).expect("a file that openssl has written");
     let pem = pem_in(folder);
     fs::write(&pem, read(&certificate) + &read(&key)).expect("the certificate");

@@ -1,5 +1,6 @@
 //! Starts `ebb-test-pins` for the tests, and mounts a private bpffs.
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,45 +14,55 @@ use nix::sched::{CloneFlags, unshare};
 
 /// Time limit for loading the kernel programs. Loading takes at most one second on an idle machine; the limit allows
 /// for a loaded machine.
-pub(super) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// One line of output of `ebb-test-pins`.
 #[derive(Debug, Clone, serde::Deserialize)]
-pub(super) struct Line {
-    pub(super) adopted: usize,
-    pub(super) exchanged: usize,
+pub(crate) struct Line {
+    pub(crate) adopted: usize,
+    pub(crate) exchanged: usize,
     pub(super) dropped: usize,
     pub(super) layouts: Vec<String>,
     pub(super) halfway: bool,
     pub(super) counted: usize,
-    pub(super) reading: Option<Reading>,
+    /// The readings of the counted cgroups, in the order in which the test named the cgroups.
+    pub(crate) readings: Vec<Reading>,
+    /// Rare events of the whole machine since the programs were loaded, by kind.
+    pub(crate) events: BTreeMap<String, u64>,
 }
 
 impl Line {
-    /// Returns the reading of the counted cgroup.
+    /// Returns the reading of the counted cgroup, or of the first one.
     #[track_caller]
     pub(super) fn reading(&self) -> &Reading {
-        self.reading
-            .as_ref()
+        self.readings
+            .first()
             .expect("a reading of the counted cgroup")
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-pub(super) struct Reading {
-    pub(super) since: u64,
+pub(crate) struct Reading {
+    pub(crate) since: u64,
     pub(super) exclude_paths: Vec<String>,
-    pub(super) started: u64,
-    pub(super) completed: u64,
-    pub(super) aborted: u64,
-    pub(super) excluded: u64,
-    pub(super) in_flight: u64,
-    pub(super) connections: u64,
+    /// Time of the reading, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) at: u64,
+    /// Integral of the requests in flight, in request-nanoseconds. It wraps around.
+    pub(crate) integral: u64,
+    pub(crate) started: u64,
+    pub(crate) completed: u64,
+    pub(crate) aborted: u64,
+    pub(crate) excluded: u64,
+    /// Responses by class of status, 1xx to 5xx.
+    pub(crate) status: [u64; 5],
+    pub(crate) in_flight: u64,
+    pub(crate) opaque: u64,
+    pub(crate) connections: u64,
 }
 
 /// A running `ebb-test-pins`, which counts with pins. Dropping this value kills the process with SIGKILL; the pins
 /// remain.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     ebb: Ebb<Line>,
     first: Line,
 }
@@ -60,7 +71,17 @@ impl Keeper {
     /// Starts the process and waits for its first line. When the line arrives, the process is counting.
     #[track_caller]
     pub(super) fn start(pins: &Path, cgroup: Option<&TestCgroup>, arguments: &[&str]) -> Self {
-        let mut ebb = Ebb::start(command(pins, cgroup, arguments));
+        Self::start_all(pins, cgroup, arguments)
+    }
+
+    /// Like [`Self::start`], with several cgroups.
+    #[track_caller]
+    pub(crate) fn start_all<'a>(
+        pins: &Path,
+        cgroups: impl IntoIterator<Item = &'a TestCgroup>,
+        arguments: &[&str],
+    ) -> Self {
+        let mut ebb = Ebb::start(command(pins, cgroups, arguments));
         let first = ebb.await_line("the first line of ebb-test-pins", SOON, |line: &Line| {
             Some(line.clone())
         });
@@ -68,23 +89,36 @@ impl Keeper {
     }
 
     /// Returns the first line that the process printed.
-    pub(super) fn first(&self) -> &Line {
+    pub(crate) fn first(&self) -> &Line {
         &self.first
     }
 
     /// Returns the first reading that is printed after this call and satisfies `wanted`.
     #[track_caller]
     pub(super) fn until(&mut self, what: &str, wanted: impl Fn(&Reading) -> bool) -> Reading {
+        let line = self.until_line(what, SOON, |line| {
+            line.readings.first().is_some_and(&wanted)
+        });
+        line.reading().clone()
+    }
+
+    /// Returns the first line that is printed after this call and satisfies `wanted`.
+    #[track_caller]
+    pub(crate) fn until_line(
+        &mut self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&Line) -> bool,
+    ) -> Line {
         // Discards lines that were printed before this call.
         self.ebb.pending().for_each(drop);
-        self.ebb.await_line(what, SOON, |line| {
-            line.reading.clone().filter(|reading| wanted(reading))
-        })
+        self.ebb
+            .await_line(what, within, |line| wanted(line).then(|| line.clone()))
     }
 
     /// Kills the process with SIGKILL and waits for its end.
     #[track_caller]
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.ebb.signal(Signal::SIGKILL);
         self.ebb.wait(SOON);
     }
@@ -121,10 +155,14 @@ pub(super) fn fail(pins: &Path, arguments: &[&str]) -> End {
     to_end(command(pins, None, arguments), SOON)
 }
 
-fn command(pins: &Path, cgroup: Option<&TestCgroup>, arguments: &[&str]) -> Command {
+fn command<'a>(
+    pins: &Path,
+    cgroups: impl IntoIterator<Item = &'a TestCgroup>,
+    arguments: &[&str],
+) -> Command {
     let mut command = Command::new(program("ebb-test-pins"));
     command.arg("--pins").arg(pins).args(arguments);
-    if let Some(cgroup) = cgroup {
+    for cgroup in cgroups {
         command.arg("--cgroup").arg(cgroup.path());
     }
     command
@@ -132,7 +170,7 @@ fn command(pins: &Path, cgroup: Option<&TestCgroup>, arguments: &[&str]) -> Comm
 
 /// Runs `test` with a directory for pins in a private bpffs. The bpffs is mounted in a separate mount namespace, so
 /// only `test` and its child processes can see it, and nothing of it remains, however the test ends.
-pub(super) fn with_bpffs(test: impl FnOnce(&Path) + Send) {
+pub(crate) fn with_bpffs(test: impl FnOnce(&Path) + Send) {
     let directory = tempfile::Builder::new()
         .prefix("ebb-bpffs-")
         .tempdir()

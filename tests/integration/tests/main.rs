@@ -17,6 +17,7 @@ mod pins;
 mod proxy;
 mod refused;
 mod run;
+mod soak;
 mod top;
 mod watch;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         .chain(run::cases())
         .chain(pins::cases())
         .chain(proxy::cases())
+        .chain(soak::cases())
         .chain(top::CASES.iter().copied());
     let verdict = ebb_fixtures::main(cases, AT_ONCE);
     exact::end();

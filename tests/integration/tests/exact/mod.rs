@@ -27,6 +27,7 @@ mod tunnels;
 use ebb_fixtures::watch::{Totals, Watch};
 use ebb_fixtures::{Case, Need, TestCgroup};
 
+pub(crate) use servers::CLIENT;
 use shared::Shared;
 
 /// The requirement that nearly all of these tests have.

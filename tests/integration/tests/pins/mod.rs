@@ -1,6 +1,6 @@
 //! Restart and upgrade: counting continues while no agent process runs, and while the kernel programs are replaced.
 
-mod keeper;
+pub(crate) mod keeper;
 mod leftovers;
 mod restart;
 

@@ -10,6 +10,7 @@ mod row;
 use ebb_fixtures::server::Program;
 use ebb_fixtures::{Case, Need};
 
+pub(crate) use row::CLIENT;
 use row::row;
 
 pub(super) const CASES: &[Case] = &[

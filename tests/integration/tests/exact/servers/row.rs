@@ -15,7 +15,7 @@ use crate::exact::shared::Shared;
 const INTERVAL: &str = "20ms";
 
 /// The files of the client. The first one is the program.
-const CLIENT: &[(&str, &str)] = &[
+pub(crate) const CLIENT: &[(&str, &str)] = &[
     ("driver.py", include_str!("cases/driver.py")),
     ("client.py", include_str!("cases/client.py")),
     ("connection.py", include_str!("cases/connection.py")),

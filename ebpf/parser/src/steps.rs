@@ -19,8 +19,8 @@ pub const LONG: u32 = 1 << 17;
 pub const PIECE: usize = 8;
 
 /// Maximum number of steps through a piece of the out-of-order buffer in each iteration of `bpf_loop`. Each iteration
-/// first searches for the piece.
-pub const PIECE_IN_A_LOOP: usize = 2;
+/// first searches for the piece. More steps would make three programs slower to load.
+pub const PIECE_IN_A_LOOP: usize = 1;
 
 /// Number of steps through a typical head: its first line, four fields that matter, and its end.
 pub const HEAD: usize = 6;

@@ -1,8 +1,8 @@
 //! Reads frames, and finds the streams that begin and end (RFC 9113, sections 4 and 6).
 
-use super::{Http2, block, life, phase};
+use super::{FIRST_FRAME, Http2, block, life, phase};
 use crate::{
-    direction::{Segment, Side},
+    direction::{Segment, Side, flag},
     packet::{Meter, Packet},
     window::widen,
 };
@@ -99,6 +99,13 @@ pub(super) fn head<P: Packet, M: Meter>(
     way.frame.flags = flags;
     way.frame.padding = 0;
     way.frame.prefix = 0;
+    if way.direction.has(FIRST_FRAME) {
+        way.direction.flags &= !FIRST_FRAME;
+        if kind != kind::SETTINGS {
+            way.direction.flags |= flag::UNREADABLE;
+            return true;
+        }
+    }
     match kind {
         kind::HEADERS => {
             way.block.begin(stream, flags & END_STREAM != 0);

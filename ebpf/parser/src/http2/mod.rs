@@ -61,6 +61,10 @@ pub mod phase {
 /// stream (`Http2::begin_postponed`).
 const POSTPONED: u16 = flag::EXPECT;
 
+/// A bit of [`Direction::flags`], which HTTP/1 uses for something else: the next frame must be SETTINGS, because it is
+/// the first one after the change to HTTP/2 (RFC 9113, 3.4).
+const FIRST_FRAME: u16 = flag::CHUNKED;
+
 /// One direction of an HTTP/2 connection.
 #[repr(C)]
 #[derive(Debug)]

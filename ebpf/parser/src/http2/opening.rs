@@ -3,9 +3,10 @@
 //! Each direction detects the change separately, while it is still read as HTTP/1. The direction from the client
 //! detects it by the first line of the preface. The direction to the client detects it by a SETTINGS frame at its
 //! beginning, or by the grant of an upgrade (RFC 7540, 3.2). From then on, the bytes of this direction are read as
-//! HTTP/2.
+//! HTTP/2. If the first frame of a direction is not SETTINGS, the connection becomes opaque: the server may not know
+//! HTTP/2, and may take the preface and the bytes after it for requests of HTTP/1.
 
-use super::{Http2, Way};
+use super::{FIRST_FRAME, Http2, Way};
 use crate::{
     conn::{Conn, state},
     direction::{Direction, Side},
@@ -75,6 +76,7 @@ impl Way {
         let window = &from.window;
         let again = window.unread().wrapping_sub(earlier);
         self.direction.open_at(from.next.wrapping_sub(again));
+        self.direction.flags |= FIRST_FRAME;
         for index in 0..CARRY / 8 {
             self.direction.window.words[index as usize] = window.eight(window.start + index * 8);
         }

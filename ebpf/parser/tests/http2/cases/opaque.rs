@@ -38,6 +38,24 @@ pub(super) fn all() -> Vec<Exchange> {
             .client(get(1))
             .opaque()
             .ended(OPAQUE, 1),
+        exchange("HTTP/2 from the client, HTTP/1 from the server")
+            .client([PREFACE.as_slice(), &settings()].concat())
+            .flying(0)
+            .server("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            .opaque()
+            .client("GET / HTTP/1.1\r\n\r\n")
+            .opaque()
+            .ended(OPAQUE, 1),
+        exchange("HTTP/1 behind the first line of the preface")
+            .client("PRI * HTTP/2.0\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+            .opaque()
+            .server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            .opaque()
+            .ended(OPAQUE, 1),
+        exchange("HTTP/2 that does not begin with SETTINGS")
+            .client([PREFACE.as_slice(), &get(1)].concat())
+            .opaque()
+            .ended(OPAQUE, 1),
         exchange("HTTP/1 from the client, HTTP/2 from the server")
             .client("GET / HTTP/1.1\r\n\r\n")
             .flying(1)

@@ -51,6 +51,13 @@ pub(super) const CASES: &[Case] = &[
         let answers = [no, OK].concat();
         talk(&format!("{connect}{GET}"), &answers, 2);
     }),
+    // Go's handlers get it as a request. A server that knows no HTTP/2 can answer it, and the requests after it.
+    Case::beside("exact::kinds::ambiguous_preface", EBB, || {
+        let first_line = "PRI * HTTP/2.0\r\n";
+        counted_or_opaque(&format!("{first_line}Host: a\r\n\r\n{GET}"), 2);
+        counted_or_opaque(&format!("{first_line}\r\nSM\r\n\r\n"), 1);
+        counted_or_opaque(&format!("{GET}{first_line}\r\n{GET}"), 3);
+    }),
     // Node's lenient parser takes a carriage return alone for the end of a line.
     Case::beside("exact::kinds::ambiguous_carriage_return", EBB, || {
         counted_or_opaque(&format!("GET / HTTP/1.1\r\nHost: a\r\n\r{GET}"), 2);

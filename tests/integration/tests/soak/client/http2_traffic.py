@@ -27,6 +27,8 @@ class Traffic(traffic.Traffic):
         ("aborts", 2, None),
     )
 
+    UNUSUAL = 0.06
+
     def connect(self):
         return h2client.Connection(self.addresses["http2"], self.count)
 

@@ -10,9 +10,6 @@ import tally
 # operations a second, which leaves some CPU time to the servers.
 PAUSE = 0.15
 
-# One message in a hundred is unusual.
-UNUSUAL = 0.01
-
 # Some servers close a connection that is idle for two seconds, perhaps just when a request comes. Their clients use no
 # connection that has been idle so long, in seconds.
 IDLE = 1
@@ -24,6 +21,9 @@ RESTARTS_WITHIN = 30
 class Traffic:
     # The operations of the connection, with their weights.
     OPERATIONS = ()
+    # The share of the operations that are an unusual message. An operation sends several requests; of the messages, one in
+    # a hundred is unusual.
+    UNUSUAL = 0.03
     # After so many requests the client closes the connection: at least, and at most.
     LIFE = (20, 200)
     # How long the client waits for a response, in seconds. It is longer than any pause of a loaded machine.
@@ -43,7 +43,7 @@ class Traffic:
 
     # Does one thing, and then pauses.
     def operate(self):
-        unusual = self.random.random() < UNUSUAL
+        unusual = self.random.random() < self.UNUSUAL
         self.operation = "unusual" if unusual else self.random.choices(self.operations, self.weights)[0]
         if "closes_idle" in self.features and time.monotonic() - self.used > IDLE:
             self.close()

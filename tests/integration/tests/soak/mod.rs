@@ -7,8 +7,8 @@
 //! repeatable, so the same seed leads to the same messages, but not to the same interleaving.
 //!
 //! Which way it errs: towards a failure. A request is uncertain only if a client saw its connection end without a
-//! response while its server was restarted, if the server is HAProxy (see `pod::PLANS`), or if the client itself gave up;
-//! all other numbers must be equal.
+//! response while its server was restarted, if the server is HAProxy (see `pod::PLANS`), or if the client itself gave
+//! up; all other numbers must be equal.
 
 mod ledger;
 mod log;

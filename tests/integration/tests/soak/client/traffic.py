@@ -21,8 +21,8 @@ RESTARTS_WITHIN = 30
 class Traffic:
     # The operations of the connection, with their weights.
     OPERATIONS = ()
-    # The share of the operations that are an unusual message. An operation sends several requests; of the messages, one in
-    # a hundred is unusual.
+    # The share of the operations that are an unusual message. An operation sends several requests; of the messages, one
+    # in a hundred is unusual.
     UNUSUAL = 0.03
     # After so many requests the client closes the connection: at least, and at most.
     LIFE = (20, 200)

@@ -148,7 +148,7 @@ pub struct Direction {
     /// One of [`phase`].
     pub phase: u8,
     /// A detail of the phase. In [`phase::VALUE`]: see `http1::value`. In [`phase::IGNORE`]: [`Self::NEVER_HTTP1`] or
-    /// 0. In [`phase::HEAD`]: [`Self::LONG_START_LINE`] or 0. In all other phases: 0.
+    /// 0. In [`phase::HEAD`]: bits for a long start line ([`Self::LONG_START_LINE`]) or 0. In all other phases: 0.
     pub detail: u8,
     /// Bits of [`flag`].
     pub flags: u16,
@@ -345,6 +345,9 @@ impl Direction {
 
     /// The parser skips the rest of a long start line. A bit of `detail`.
     pub const LONG_START_LINE: u8 = 1;
+
+    /// The last byte of the long start line so far is a CR. A bit of `detail`, beside [`Self::LONG_START_LINE`].
+    pub const LONG_LINE_CR: u8 = 1 << 1;
 
     /// From now on, skips all data of this direction.
     #[inline(always)]

@@ -257,24 +257,38 @@ fn start_line<const UNUSUAL: bool, P: Packet>(conn: &mut Conn, packet: &P, line:
 /// Handles the next part of a long line that is not kept. A start line ends with the version.
 #[inline(always)]
 pub(super) fn skip_line(direction: &mut Direction) {
-    if direction.detail_now() == Direction::LONG_START_LINE {
+    if direction.detail_now() & Direction::LONG_START_LINE != 0 {
         read_last_digit(direction);
     }
 }
 
 /// Records whether the version of a request can be HTTP/1.0: its start line does not end in a digit from 1 to 9. Called
-/// for each part of a long start line, so that the result does not depend on how packets cut the line.
+/// for each part of a long start line. The result depends on the last two bytes of the line so far, and not on how
+/// packets cut the line.
 #[inline(always)]
 fn read_last_digit(direction: &mut Direction) {
     let (start, end) = direction.window.line();
+    if end <= start {
+        return;
+    }
+    let detail = direction.detail_now();
     let last = |behind: u32| direction.window.byte(behind.wrapping_sub(1));
-    let behind = end.wrapping_sub(u32::from(last(end) == b'\r'));
-    if end > start && behind > start {
+    let ends_in_cr = last(end) == b'\r';
+    let before_cr = end.wrapping_sub(u32::from(ends_in_cr));
+    // A CR alone is the end of the line, unless the part before has ended in a CR, too.
+    let is_read = before_cr > start || detail & Direction::LONG_LINE_CR != 0;
+    if is_read {
         // Blanks may follow the version. Then the digit is not known.
-        let is_later = (b'1'..=b'9').contains(&last(behind));
+        let is_later = before_cr > start && (b'1'..=b'9').contains(&last(before_cr));
         direction.flags &= !flag::HTTP10;
         if !is_later {
             direction.flags |= flag::HTTP10;
+        }
+    }
+    if detail & Direction::LONG_START_LINE != 0 {
+        direction.detail = Direction::LONG_START_LINE;
+        if ends_in_cr {
+            direction.detail |= Direction::LONG_LINE_CR;
         }
     }
 }

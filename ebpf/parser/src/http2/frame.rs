@@ -103,6 +103,8 @@ pub(super) fn head<P: Packet, M: Meter>(
         way.direction.flags &= !FIRST_FRAME;
         if kind != kind::SETTINGS {
             way.direction.flags |= flag::UNREADABLE;
+            // The end of this frame must not be handled, even if the whole frame has arrived.
+            way.direction.phase = phase::HEAD;
             return true;
         }
     }
